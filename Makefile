@@ -11,8 +11,8 @@ TREE ?= examples/02_crash_and_restart.py:tree
 FOR ?= 10
 # Options for pytest, for example: make test ARGS="-k mailbox -x"
 ARGS ?=
-# As many test processes as there are cores to run them on, up to two: more start slower than they gain.
-WORKERS ?= 2
+# Two test processes: more start slower than they gain. Tests of one xdist_group share a process.
+PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check format lint types bench clean
@@ -24,10 +24,10 @@ run: $(STAMP)  ## Run a tree for FOR seconds (TREE=file:name FOR=10).
 	$(BIN)/ringfence run $(TREE) --for $(FOR)
 
 test: $(STAMP)  ## Run all tests (ARGS="-k mailbox -x").
-	$(BIN)/pytest -n $(WORKERS) $(ARGS)
+	$(PYTEST) $(ARGS)
 
 check: format lint types $(STAMP)  ## Format, lint, types of the installed wheel, import law, fast tests.
-	$(BIN)/pytest -n $(WORKERS) -m "not slow" $(ARGS)
+	$(PYTEST) -m "not slow" $(ARGS)
 
 format: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -1,0 +1,189 @@
+"""Runs what people copy: each example, and each complete program of README.md.
+
+An example (`examples/NN_*.py`) shows its output in its docstring, indented, after a line `Prints:`,
+and its exit code, if that is not 0, in a line `Exits with 1.`; `...` is any text within a line.
+
+A program in README.md is a ```python block with a comment on the line above it:
+
+    <!-- program -->                          it ends by itself, with 0
+    <!-- program, stopped after 2 s -->       it runs until Ctrl-C, then ends with 0
+
+If a ```text block follows, that is what it prints. A block without the comment is a fragment: it
+must parse, and must not be a program that somebody forgot to mark.
+"""
+
+import ast
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+EXAMPLES = sorted((ROOT / "examples").glob("[0-9][0-9]_*.py"))
+RUN_S_MAX = 60
+
+BLOCK = re.compile(
+    r"(?:<!-- (?P<mark>program[^>]*?) -->\n)?```python\n(?P<code>.*?)^```$"
+    r"(?:\n+```text\n(?P<prints>.*?)^```$)?",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+@frozen
+class Block:
+    """A ```python block: its mark (None: a fragment), and what it prints (None: not told)."""
+
+    line: int
+    code: str
+    mark: str | None
+    prints: str | None
+
+    def __str__(self) -> str:
+        return f"line {self.line}"
+
+    @property
+    def stop_s(self) -> float | None:
+        """Seconds after which it is interrupted; None: it ends by itself."""
+        found = re.search(r"stopped after ([\d.]+) s", self.mark or "")
+        return float(found[1]) if found else None
+
+
+def blocks(text: str) -> list[Block]:
+    return [
+        Block(
+            text.count("\n", 0, found.start("code")), found["code"], found["mark"], found["prints"]
+        )
+        for found in BLOCK.finditer(text)
+    ]
+
+
+def is_program(code: str) -> bool:
+    """Say whether a block imports us and calls something named run at its top level."""
+    body = ast.parse(code).body
+    imports = any(
+        isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ringfence")
+        for node in body
+    )
+    return imports and any(re.search(r"\brun\(", ast.unparse(node)) for node in body)
+
+
+def promised_output(docstring: str) -> str:
+    """Return the indented block after the line `Prints:`."""
+    _, found, after = docstring.partition("\nPrints:\n")
+    assert found, "the docstring has no line `Prints:` with an indented block after it"
+    lines = []
+    for line in after.strip("\n").splitlines():
+        if line and not line.startswith("    "):
+            break
+        lines.append(line.removeprefix("    "))
+    return "\n".join(lines).strip("\n")
+
+
+def promised_exit(docstring: str) -> int:
+    found = re.search(r"^Exits with (\d+)\.", docstring, re.MULTILINE)
+    return int(found[1]) if found else 0
+
+
+def matches(promised: str, printed: str) -> bool:
+    pattern = re.escape(promised.rstrip()).replace(r"\.\.\.", ".*")
+    return re.fullmatch(pattern, printed.rstrip()) is not None
+
+
+def run_python(path: Path, stop_s: float | None = None) -> tuple[int, str, str]:
+    """Run a program; return its exit code and what it wrote to stdout and to stderr."""
+    process = subprocess.Popen(
+        [sys.executable, path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    with process:
+        try:
+            out, err = process.communicate(timeout=stop_s or RUN_S_MAX)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT if stop_s else signal.SIGKILL)
+            out, err = process.communicate(timeout=RUN_S_MAX)
+    return process.returncode, out, err
+
+
+def test_there_are_examples() -> None:
+    assert EXAMPLES
+
+
+@pytest.mark.subprocess
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_prints_what_its_docstring_says(path: Path) -> None:
+    docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
+    code, out, err = run_python(path)
+    promised = promised_output(docstring)
+    if not matches(promised, out):
+        assert promised == out.rstrip(), err
+    assert promised_exit(docstring) == code, err
+
+
+def readme_blocks() -> list[Block]:
+    return blocks(README.read_text()) if README.exists() else []
+
+
+@pytest.mark.parametrize("block", readme_blocks(), ids=str)
+def test_a_fragment_of_the_readme_parses_and_is_no_program(block: Block) -> None:
+    assert block.mark or not is_program(block.code), "mark it: <!-- program --> on the line above"
+
+
+@pytest.mark.subprocess
+@pytest.mark.parametrize("block", [block for block in readme_blocks() if block.mark], ids=str)
+def test_a_program_of_the_readme_does_what_the_readme_says(block: Block, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(block.code)
+    code, out, err = run_python(program, block.stop_s)
+    assert code == 0, err
+    if block.prints is not None and not matches(block.prints, out):
+        assert block.prints == out, err
+
+
+def test_blocks_are_found_with_their_mark_and_their_output() -> None:
+    text = (
+        "# Title\n\n<!-- program, stopped after 0.5 s -->\n```python\nx = 1\n```\n\n"
+        "```text\nout\n```\n\n```python\ny = 2\n```\n"
+    )
+    program, fragment = blocks(text)
+    assert ("x = 1\n", 0.5, "out\n") == (program.code, program.stop_s, program.prints)
+    assert ("y = 2\n", None, None) == (fragment.code, fragment.mark, fragment.prints)
+
+
+def test_an_unmarked_program_is_noticed() -> None:
+    assert is_program("from ringfence.runtime import run\nraise SystemExit(run(tree))")
+    assert not is_program("from ringfence.runtime import run\n")
+    assert not is_program("run(tree)")
+
+
+def test_the_promise_of_a_docstring_is_its_indented_block() -> None:
+    docstring = "One idea.\n\nPrints:\n\n    a\n      b\n\n    c\n\nExits with 1.\n"
+    assert promised_output(docstring) == "a\n  b\n\nc"
+    assert promised_exit(docstring) == 1
+    assert promised_exit("Prints:\n") == 0
+
+
+@pytest.mark.parametrize(
+    ("promised", "printed", "same"),
+    [
+        ("a", "a\n", True),
+        ("a", "b\n", False),
+        ("a", "a\na\n", False),
+        ("after ... s", "after 0.25 s\n", True),
+        ("after ... s", "after\n1 s\n", False),
+    ],
+)
+def test_output_is_compared_line_by_line(promised: str, printed: str, *, same: bool) -> None:
+    assert same == matches(promised, printed)
+
+
+@pytest.mark.subprocess
+def test_a_program_that_runs_on_is_interrupted(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import time\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('stopped')\n"
+    )
+    assert run_python(program, stop_s=1.0) == (0, "stopped\n", "")
