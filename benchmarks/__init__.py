@@ -1,0 +1,4 @@
+"""Ringfence against bare floors and against what a user would pick instead.
+
+Run: python -m benchmarks
+"""
