@@ -5,6 +5,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 PACKAGES := actors supervisors runtime
+AROUND := $(patsubst %/,%,$(sort $(dir $(wildcard tests/*.py examples/*.py benchmarks/*.py))))
+MYPY := $(BIN)/mypy --python-executable .cache/types/bin/python
 
 # What `make run` runs, as file:name or module:name, and for how many seconds.
 TREE ?= examples/02_crash_and_restart.py:tree
@@ -36,15 +38,17 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 
 # Type checkers do not follow an editable install of mapped folders, so the wheel is built and installed first. That
-# also proves that the wheel is complete. The last line checks the code around the packages against that wheel.
+# also proves that the wheel is complete. Paths inside it are shown as the files they were made from. The last line
+# checks the code around the packages against that wheel.
 types: $(STAMP)
-	$(BIN)/python tests/typed/installed.py
-	$(BIN)/mypy --python-executable .cache/types/bin/python $(PACKAGES:%=-p ringfence.%)
-	$(BIN)/mypy --python-executable .cache/types/bin/python $(wildcard tests examples benchmarks) setup.py
+	$(BIN)/python tests/typed/installed.py >/dev/null
+	@$(MYPY) $(PACKAGES:%=-p ringfence.%) >.cache/types.txt; code=$$?; \
+	  sed 's|^.cache/types/lib/[^/]*/site-packages/ringfence/||' .cache/types.txt; exit $$code
+	$(MYPY) $(AROUND)
 
-bench: $(STAMP)  ## Measure us against a bare floor and against peers.
+bench: $(STAMP)  ## Measure us against a bare floor and against peers (ARGS="--quick --only W1").
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[bench]'
-	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+	$(BIN)/python -m benchmarks $(ARGS)
 
 clean:  ## Remove everything that `make` made.
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info .coverage .coverage.*

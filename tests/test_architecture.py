@@ -148,7 +148,7 @@ def aliases(source: Source) -> dict[str, str]:
     return found
 
 
-def dotted(node: ast.AST, names: dict[str, str]) -> str | None:
+def dotted(node: ast.expr, names: dict[str, str]) -> str | None:
     """Return the full name behind an expression such as `t.time`, or None."""
     if isinstance(node, ast.Name):
         return names.get(node.id)
@@ -168,7 +168,8 @@ def reads_world_in_seams_only(source: Source) -> Iterator[str]:
         for node in ast.walk(source.tree)
         if isinstance(node, ast.Call) and not node.args and not node.keywords
     }
-    for node in ast.walk(source.tree):
+    expressions = (node for node in ast.walk(source.tree) if isinstance(node, ast.expr))
+    for node in expressions:
         name = dotted(node, names) or ""
         if name == "random.Random" and id(node) not in unseeded:
             continue  # a type in a signature, or a generator with a seed: both are repeatable
@@ -234,9 +235,10 @@ def keeps_files_short(source: Source) -> Iterator[str]:
 
 def counts_money_exactly(source: Source) -> Iterator[str]:
     for node in ast.walk(source.tree):
-        named = isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
-        if named and node.target.id in MONEY and "float" in ast.unparse(node.annotation):
-            yield f"{node.lineno}: {node.target.id} is a float; money is a Decimal"
+        match node:
+            case ast.AnnAssign(target=ast.Name(id=name), annotation=kind) if name in MONEY:
+                if "float" in ast.unparse(kind):
+                    yield f"{node.lineno}: {name} is a float; money is a Decimal"
 
 
 @frozen
