@@ -21,7 +21,7 @@ def answers(question: PositionOf) -> None:
 
 async def asks(portfolio: Ref[PositionOf]) -> None:
     right: Decimal = await portfolio.ask(PositionOf("BTC"), within_s=1.0)
-    wrong: str = await portfolio.ask(PositionOf("BTC"), within_s=1.0)  # E: assignment
+    wrong: str = await portfolio.ask(PositionOf("BTC"), within_s=1.0)  # E: arg-type
     print(right, wrong)
 
 
