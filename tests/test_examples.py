@@ -1,4 +1,4 @@
-"""Runs what people copy: each example, and each complete program of README.md.
+"""Runs what people copy: each example, each complete program of README.md, each doctest.
 
 An example (`examples/NN_*.py`) shows its output in its docstring, indented, after a line `Prints:`,
 and its exit code, if that is not 0, in a line `Exits with 1.`; `...` is any text within a line.
@@ -13,6 +13,8 @@ must parse, and must not be a program that somebody forgot to mark.
 """
 
 import ast
+import doctest
+import importlib
 import re
 import signal
 import subprocess
@@ -24,6 +26,7 @@ from attrs import frozen
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
+PACKAGES = ("actors", "supervisors", "runtime")
 EXAMPLES = sorted((ROOT / "examples").glob("[0-9][0-9]_*.py"))
 RUN_S_MAX = 60
 
@@ -121,6 +124,20 @@ def test_an_example_prints_what_its_docstring_says(path: Path) -> None:
     if not matches(promised, out):
         assert promised == out.rstrip(), err
     assert promised_exit(docstring) == code, err
+
+
+def modules_with_doctests() -> list[str]:
+    files = (path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py")))
+    told = (path for path in files if ">>> " in path.read_text())
+    names = (path.relative_to(ROOT).with_suffix("").parts for path in told)
+    return [".".join(("ringfence", *name)).removesuffix(".__init__") for name in names]
+
+
+@pytest.mark.parametrize("name", modules_with_doctests())
+def test_a_docstring_tells_the_truth(name: str) -> None:
+    results = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
+    assert results.failed == 0
+    assert results.attempted > 0
 
 
 def readme_blocks() -> list[Block]:
