@@ -118,7 +118,9 @@ class TradingError(Exception):
     def context(self) -> dict[str, object]:
         """Every declared field (None when not given), `component`, then the free keys."""
         if self._context is None:
-            context: dict[str, object] = {name: getattr(self, name) for name in self.declared}
+            context: dict[str, object] = {
+                name: getattr(self, name, None) for name in self.declared
+            }
             context["component"] = self.component
             if self._free:
                 context |= self._free

@@ -106,7 +106,8 @@ class ActorDown(ActorError):
         self.path = path
         because = "" if cause is None else f": {_described(cause)}"
         super().__init__(f"{path} is not running{because}", **context)
-        self.__cause__ = cause
+        if cause is not None:  # setting None would hide what is being handled (__context__)
+            self.__cause__ = cause
 
 
 class ActorCrashed(ActorError):
