@@ -14,6 +14,8 @@ import re
 import tokenize
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FunctionType
+from typing import Any
 
 import pytest
 from attrs import frozen
@@ -454,6 +456,51 @@ def test_public_names_are_documented(package: str) -> None:
     module = importlib.import_module(package)
     assert module.__doc__
     assert [] == undocumented(module.__all__, vars(module))
+
+
+@pytest.mark.parametrize("package", public_packages())
+def test_public_signatures_say_what_they_take_and_give(package: str) -> None:
+    module = importlib.import_module(package)
+    assert [] == [spot for name in module.__all__ for spot in says_any(name, vars(module)[name])]
+
+
+def says_any(name: str, exported: object) -> Iterator[str]:
+    """Yield the public functions and methods of an exported name whose signature says Any."""
+    for spot, function in functions(name, exported).items():
+        told = inspect.get_annotations(function).values()
+        if any(re.search(r"\bAny\b", str(kind)) for kind in told):
+            yield spot
+
+
+def functions(name: str, exported: object) -> dict[str, FunctionType]:
+    """Return what a user can call on an exported name: it, or its methods and properties."""
+    found = {name: exported}
+    if inspect.isclass(exported):
+        for key, value in vars(exported).items():
+            if key == "__init__" or not key.startswith("_"):
+                inner = value.fget if isinstance(value, property) else value
+                found[f"{name}.{key}"] = getattr(inner, "__func__", inner)
+    return {spot: value for spot, value in found.items() if isinstance(value, FunctionType)}
+
+
+def test_an_any_in_a_public_signature_is_noticed() -> None:
+    class Loose:
+        def __init__(self, x: Any) -> None: ...
+
+        def method(self, x: "list[Any]") -> None: ...
+
+        @property
+        def attribute(self) -> Any: ...
+
+        @classmethod
+        def built(cls) -> Any: ...
+
+        def _private(self) -> Any: ...
+
+    def function(x: object) -> Any: ...
+
+    found = [*says_any("Loose", Loose), *says_any("function", function), *says_any("N", 1)]
+    assert ["Loose.__init__", "Loose.method", "Loose.attribute", "Loose.built", "function"] == found
 
 
 def undocumented(names: list[str], space: dict[str, object]) -> list[str]:
