@@ -36,4 +36,4 @@ Supervisor("desk", children=[Child("portfolio", Start(Portfolio, limit=10.0))]) 
 Supervisor("desk", children=[Child("portfolio", Portfolio)])  # E: arg-type
 Supervisor("desk", children=[Portfolio(limit=Decimal(1))])  # E: list-item
 Child("portfolio", Start(Portfolio, Decimal(1)), shutdown_s="5")  # E: arg-type
-Child("portfolio", Start(Portfolio, Decimal(1)), 5.0)  # E: call-arg
+Child("portfolio", Start(Portfolio, Decimal(1)), 5.0)  # E: arg-type, call-arg
