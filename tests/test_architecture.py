@@ -405,7 +405,8 @@ def unique_laws() -> list[Law]:
 
 @pytest.mark.parametrize("law", unique_laws(), ids=lambda law: law.__name__)
 def test_every_file_keeps_the_law(law: Law) -> None:
-    assert [] == [f"{source.path}:{problem}" for source in sources() for problem in law(source)]
+    problems = [f"{source.path}:{problem}" for source in sources() for problem in law(source)]
+    assert not problems, "\n".join(problems)
 
 
 @pytest.mark.parametrize("row", LAWS, ids=str)
