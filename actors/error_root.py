@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import Enum
-from typing import ClassVar, TypeVar, cast
+from typing import ClassVar, Final, TypeVar, cast
 
 from attrs import Factory, frozen
 from typing_extensions import override
@@ -21,18 +21,12 @@ LINKS_MAX = 64  # errors followed from one error when it is sent: no chain is de
 
 
 class Severity(Enum):
-    """How bad a failure is, as a fact; never what to do about it.
-
-    `ERROR`, `WARNING` and `INFO` are other names of `HIGH`, `MEDIUM` and `LOW`.
-    """
+    """How bad a failure is, as a fact; never what to do about it."""
 
     LOW = 1
     MEDIUM = 2
     HIGH = 3
     CRITICAL = 4
-    INFO = 1  # noqa: PIE796 another name is the point, here and below
-    WARNING = 2  # noqa: PIE796
-    ERROR = 3  # noqa: PIE796
 
     def __lt__(self, other: object) -> bool:
         return self._value_ < other._value_ if isinstance(other, Severity) else NotImplemented
@@ -68,7 +62,22 @@ _LOWERED = {
     Severity.HIGH: Severity.MEDIUM,
     Severity.CRITICAL: Severity.CRITICAL,
 }
-ErrorSeverity = Severity
+
+
+class ErrorSeverity:
+    """Other names of the severities, for those who think in log levels.
+
+    Not enum aliases: a type checker would ask every `match` over `Severity` to name them too.
+    """
+
+    LOW: Final = Severity.LOW
+    MEDIUM: Final = Severity.MEDIUM
+    HIGH: Final = Severity.HIGH
+    CRITICAL: Final = Severity.CRITICAL
+    INFO: Final = LOW
+    WARNING: Final = MEDIUM
+    ERROR: Final = HIGH
+
 
 _WORD_STARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
@@ -118,9 +127,7 @@ class TradingError(Exception):
     def context(self) -> dict[str, object]:
         """Every declared field (None when not given), `component`, then the free keys."""
         if self._context is None:
-            context: dict[str, object] = {
-                name: getattr(self, name, None) for name in self.declared
-            }
+            context: dict[str, object] = {name: getattr(self, name, None) for name in self.declared}
             context["component"] = self.component
             if self._free:
                 context |= self._free

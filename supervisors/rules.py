@@ -149,7 +149,9 @@ class Rules:
 
     def rule_for(self, error: Exception, *, component: str = "", recent_failures: int = 0) -> Rule:
         """Return the row that decides about this one exception, without its causes and members."""
-        rows = self._by_class.get(type(error)) or self._look_up(type(error))
+        rows = self._by_class.get(type(error))
+        if rows is None:
+            rows = self._look_up(type(error))
         for rule, conditional in rows:
             if not conditional or rule.holds(error, component, recent_failures):
                 return rule
@@ -161,7 +163,7 @@ class Rules:
             name = f"{parent.__module__}.{parent.__qualname__}"
             rows += [
                 (rule, rule.conditional)
-                for rule in (*self.rows, UNKNOWN)
+                for rule in self.rows
                 if parent in rule.match or name in rule.match
             ]
         if len(self._by_class) >= CLASSES_MAX:
@@ -373,6 +375,5 @@ DEFAULT_RULES = Rules(
         Rule("recovery", errors.RecoveryError, Severity.HIGH, Kind.UNKNOWN),
         Rule("foreign", errors.ForeignError, Severity.HIGH, Kind.UNKNOWN),
         Rule("trading", TradingError, Severity.HIGH, Kind.UNKNOWN),
-        UNKNOWN,
     )
 )
