@@ -263,6 +263,24 @@ class StartFailed(SupervisionError):
         self.__cause__ = cause
 
 
+class ChildRefused(SupervisionError):
+    """A supervisor cannot do what was asked with a child.
+
+    Args:
+      path: of the child.
+      verb: what was asked: start, stop, restart, delete.
+      refusal: why not, in OTP's words: already_started, already_present, not_found, running,
+        restarting; or simple_one_for_one (not below a dynamic supervisor), children_max.
+    """
+
+    severity = Severity.LOW
+    declared = ("path", "verb", "refusal")
+
+    def __init__(self, path: str, verb: str, refusal: str, **context: object) -> None:
+        self.path, self.verb, self.refusal = path, verb, refusal
+        super().__init__(f"cannot {verb} {path}: {refusal}", **context)
+
+
 class ActorKilled(SupervisionError):
     """A child was killed without the time to clean up."""
 

@@ -1,0 +1,152 @@
+"""Addresses: `Name`, known before anything runs, and `Ref`, the handle one sends with.
+
+    >>> PORTFOLIO = Name[str]("desk/portfolio")
+    >>> PORTFOLIO.path
+    'desk/portfolio'
+
+Both are typed by the messages they take. A ``Ref`` stays valid over restarts, for ever: it points
+to the mailbox of the address, not to an incarnation.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
+
+import trio
+from attrs import frozen
+from trio.lowlevel import Abort, enable_ki_protection, reschedule
+
+from ringfence.actors.errors import ActorDown, AskTimeout
+from ringfence.actors.message import address
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ringfence.actors.mailbox import Mailbox, MailboxStatistics
+    from ringfence.actors.message import Ask, Asking, AskOf
+
+M_contra = TypeVar("M_contra", contravariant=True)
+R = TypeVar("R")
+
+
+@frozen
+class Name(Generic[M_contra]):
+    """The address of an actor that takes messages of type ``M``, known before the actor runs.
+
+    ``path`` is the ids from the root of the tree down, joined by "/". `Context.ref_of` turns a
+    name into a `Ref`; a name that no actor has leads to dead letters that name the nearest known.
+    """
+
+    path: str
+
+
+class Ref(Generic[M_contra]):
+    """A handle on one address. Cheap, hashable, equal to any other handle on the same address."""
+
+    __slots__ = ("_box",)
+
+    def __init__(self, box: Mailbox) -> None:
+        self._box = box
+
+    @property
+    def path(self) -> str:
+        """The address: the ids from the root of the tree down, joined by "/"."""
+        return self._box.path
+
+    @enable_ki_protection
+    def tell(self, message: M_contra) -> None:
+        """Put ``message`` into the mailbox and go on. Never blocks.
+
+        A target that is down keeps the message for its next incarnation. A target that is gone
+        for good, or a name nobody has, makes a dead letter of it; that never raises.
+
+        Raises:
+          MailboxFull: the mailbox is full and its policy is to refuse; carries the message.
+          MessageRefused: the actor does not take messages of this class; names those it takes.
+        """
+        box = self._box
+        normal = box.normal
+        if message.__class__ in box.accepts and len(normal) < box.limit:
+            normal.append(message)
+            task = box.parked
+            if task is not None:
+                box.parked = None
+                reschedule(task)
+        else:
+            box.put(message)
+
+    async def send(self, message: M_contra) -> None:
+        """Put ``message`` into the mailbox, waiting for room if it is full (backpressure).
+
+        Senders get room in the order they came. If the actor ends for good while this waits, the
+        message becomes a dead letter and ``send`` returns.
+
+        Raises:
+          MessageRefused: as `tell`.
+        """
+        await trio.lowlevel.checkpoint()
+        box = self._box
+        again = False
+        while box.held_back(message):
+            await box.wait_room(again=again)
+            again = True
+        self.tell(message)
+
+    async def ask(self, question: AskOf[M_contra, R], *, within_s: float) -> R:
+        """Put a question and wait for its answer, at most ``within_s`` seconds.
+
+        The deadline travels with the question: once it has passed, nobody works on it. The outcome
+        is exactly one of: the reply, one of the errors below, your own cancellation.
+
+        Raises:
+          AskTimeout: no answer in time (severity MEDIUM).
+          ActorCrashed: the actor failed while the question waited or was worked on; its cause is
+            the failure.
+          ActorDown: the actor has ended, waits for a delayed restart, or never existed.
+          NoReply: the handler returned without an answer.
+          MailboxFull, MessageRefused: as `tell`.
+        """
+        if not within_s > 0:
+            msg = f"within_s={within_s!r}: a question needs a deadline above 0 seconds"
+            raise ValueError(msg)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        box = self._box
+        if box.closed_why is not None or box.down_because is not None:
+            await trio.lowlevel.checkpoint()
+            raise box.absent()
+        deadline_s = trio.current_time() + within_s
+        asking = address(cast("Ask[R]", question), trio.lowlevel.current_task(), box, deadline_s)
+        box.put_question(asking)
+        timer = box.kernel.timers.call_at(deadline_s, _expiry(asking, within_s))
+        try:
+            return await trio.lowlevel.wait_task_rescheduled(_abort(asking))  # type: ignore[no-any-return]
+        finally:
+            timer.cancel()
+
+    def statistics(self) -> MailboxStatistics:
+        """Return the numbers of the mailbox as they are now."""
+        return self._box.statistics()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Ref) and other._box is self._box
+
+    def __hash__(self) -> int:
+        return hash(id(self._box))
+
+    def __repr__(self) -> str:
+        return f"Ref({self.path!r})"
+
+
+def _abort(asking: Asking) -> Callable[[object], Abort]:
+    def abort(_raise_cancel: object) -> Abort:
+        asking.void()
+        return Abort.SUCCEEDED
+
+    return abort
+
+
+def _expiry(asking: Asking, within_s: float) -> Callable[[], None]:
+    def expire() -> None:
+        asking.refuse(AskTimeout(limit=within_s, elapsed=within_s, scope=asking.box.path))
+
+    return expire

@@ -1,0 +1,555 @@
+"""One incarnation of an actor, from its construction to its end: the trio shell of an actor.
+
+The supervisor runs `Incarnation.main` as a task and is told two things: ``on_up`` (started, or
+ignored) and ``on_end`` (ended, all tasks closed, with an `Exit`). `main` never raises an
+`Exception`: whatever happens becomes the exit.
+
+What runs where: handlers run in the task of `main`, one at a time. Background tasks run in a
+nursery of their own, held open by a *keeper* task that exists only if the actor ever starts one
+(a nursery costs more than a whole restart). The incarnation has one cancel scope; whoever cancels
+it leaves a verdict first, so a `Cancelled` that comes out without one is a stray (see
+`StrayCancellation`) and not a stop.
+
+How handlers are run is one seam, `Incarnation._drain`: a dispatcher shared by many actors could
+replace it without touching supervision.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+from trio.lowlevel import enable_ki_protection
+
+from ringfence.actors.actor import Context, Ignore, Info, Terminated, has_hook
+from ringfence.actors.address import Ref
+from ringfence.actors.background import Background
+from ringfence.actors.errors import (
+    ActorCrashed,
+    ActorDown,
+    Hung,
+    MailboxFull,
+    MessageRefused,
+    NoReply,
+    StartTimeout,
+)
+from ringfence.actors.events import ActorEnded, ActorResumed, ActorStarted, DeadLetterWhy
+from ringfence.actors.lifecycle import (
+    KILLED,
+    NORMAL,
+    ActorState,
+    Exit,
+    Failed,
+    Killed,
+    Trigger,
+    move,
+)
+from ringfence.actors.message import ENVELOPES, Asking, Latest, PortState
+from ringfence.actors.outcomes import (
+    cancelled_from_outside,
+    merged,
+    split_cancelled,
+    stack_of,
+    stray,
+)
+from ringfence.actors.pace import next_batch
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ringfence.actors.actor import Actor
+    from ringfence.actors.kernel import Kernel
+    from ringfence.actors.mailbox import Mailbox
+    from ringfence.actors.timers import Timer
+
+_TIMERS_SWEPT_AT_LEAST: Final = 64
+
+
+class Incarnation:
+    """One life of one actor."""
+
+    __slots__ = (
+        "actor",
+        "background",
+        "box",
+        "called_off",
+        "cancelled",
+        "cleanup",
+        "errors",
+        "exit",
+        "hang_s",
+        "hang_timer",
+        "ignored",
+        "info",
+        "kernel",
+        "leaving",
+        "may_resume",
+        "number",
+        "on_end",
+        "on_up",
+        "ref",
+        "scope",
+        "shutdown_s",
+        "since_s",
+        "spawner",
+        "start_s",
+        "started_s",
+        "state",
+        "task",
+        "timers",
+        "timers_swept_at",
+        "topics",
+        "up",
+        "verdict",
+        "watching",
+    )
+
+    def __init__(
+        self,
+        actor: Actor[Any],
+        box: Mailbox,
+        number: int,
+        *,
+        spawner: trio.Nursery,
+        on_up: Callable[[Incarnation], None],
+        on_end: Callable[[Incarnation], None],
+        may_resume: Callable[[Exception], bool] | None = None,
+        start_s: float = math.inf,
+        shutdown_s: float = math.inf,
+        hang_s: float | None = None,
+    ) -> None:
+        self.actor = actor
+        self.box = box
+        self.kernel: Kernel = box.kernel
+        self.number = number
+        self.ref: Ref[Any] = Ref(box)
+        self.spawner = spawner
+        self.on_up = on_up
+        self.on_end = on_end
+        self.may_resume = may_resume
+        self.start_s = start_s
+        self.shutdown_s = shutdown_s
+        self.hang_s = hang_s
+        self.state = ActorState.STARTING
+        self.up = False
+        self.ignored = False
+        self.info: object = None
+        self.started_s = math.inf
+        self.exit: Exit | None = None  # set when ended
+        self.leaving: Exit | None = None  # set when told to leave, or when it decided to
+        self.called_off = False  # the start is no longer wanted
+        self.verdict: BaseException | Killed | None = None  # why the scope was cancelled
+        self.cancelled = False  # its grace was over, or it was killed
+        self.errors: list[BaseException] = []
+        self.scope = trio.CancelScope()
+        self.cleanup: trio.CancelScope | None = None
+        self.task: trio.lowlevel.Task | None = None
+        self.background: Background | None = None
+        self.timers: set[Timer] | None = None
+        self.timers_swept_at = _TIMERS_SWEPT_AT_LEAST
+        self.topics: set[type] | None = None
+        self.watching: set[Mailbox] | None = None
+        self.since_s = math.inf  # when the handler in progress began; kept only with hang_s
+        self.hang_timer: Timer | None = None
+        actor.__class__.context.__set__(actor, Context(self))  # type: ignore[attr-defined]
+
+    # -- the whole life ------------------------------------------------------------------------
+
+    @enable_ki_protection
+    async def main(self) -> None:
+        """Start, handle messages, clean up; report the exit. Raises only `Cancelled`."""
+        self.task = trio.lowlevel.current_task()
+        try:
+            with self.scope:
+                if self.up or await self._start():
+                    await self._drain()
+        except BaseException as error:  # noqa: BLE001 - sorted out below, nothing is dropped
+            self._sort(error)
+        self._collect_background()
+        await self._close()
+        self._report()
+        if self.cancelled and cancelled_from_outside():
+            await trio.lowlevel.checkpoint_if_cancelled()
+
+    def bring_up(self) -> None:
+        """Note that the actor is up. Called by the supervisor itself if there is no ``started``."""
+        self.state = move(self.state, Trigger.UP)
+        self.up = True
+        self.started_s = trio.current_time()
+        self.box.down_because = None
+        if self.kernel.events.listeners:
+            self.kernel.events.emit(
+                ActorStarted(at_s=self.started_s, path=self.box.path, incarnation=self.number)
+            )
+
+    async def _start(self) -> bool:
+        """Run ``started()``; return whether the actor is to run."""
+        timer = None
+        if self.start_s < math.inf:
+            timer = self.kernel.timers.call_at(trio.current_time() + self.start_s, self._start_late)
+        try:
+            answer = await self.actor.started()
+        finally:
+            if timer is not None:
+                timer.cancel()
+        if isinstance(answer, Ignore):
+            self.ignored = True
+            return False
+        if isinstance(answer, Info):
+            self.info = answer.value
+        if self.called_off:  # the stop came while `started` swallowed the cancellation
+            return False
+        self.bring_up()
+        self.on_up(self)
+        return True
+
+    def _start_late(self) -> None:
+        self.condemn(StartTimeout(path=self.box.path, start_s=self.start_s))
+
+    async def _close(self) -> None:
+        """Clean up after a start that succeeded, and wait for the background tasks."""
+        if self.up:
+            self.state = move(self.state, Trigger.LEAVE)
+            reason = self._exit_so_far()
+            if isinstance(reason, Failed):
+                self.box.refuse_asks(ActorCrashed(path=self.box.path, cause=reason.error))
+            if has_hook(self.actor.__class__, "stopping") and not isinstance(reason, Killed):
+                await self._clean_up(reason)
+        if self.background is not None:
+            await self.background.close()
+            self._collect_background()
+        self.box.refuse_asks(ActorDown(path=self.box.path, cause=None))
+
+    async def _clean_up(self, reason: Exit) -> None:
+        """Run ``stopping()``, bounded: by the supervisor's timer if it asked, else by our own."""
+        deadline_s = math.inf
+        if self.leaving is None or isinstance(reason, Failed):
+            deadline_s = trio.current_time() + self.shutdown_s
+        try:
+            with trio.CancelScope(shield=True, deadline=deadline_s) as self.cleanup:
+                await self.actor.stopping(reason)
+        except BaseException as error:  # noqa: BLE001 - sorted out, nothing is dropped
+            self._sort(error)
+        self.cancelled = self.cancelled or self.cleanup.cancelled_caught
+
+    def _exit_so_far(self) -> Exit:
+        if self.errors:
+            return Failed(merged(self.errors, self.box.path))
+        if isinstance(self.verdict, BaseException):
+            return Failed(self.verdict)
+        if self.verdict is not None or self.cancelled:
+            return KILLED
+        return self.leaving if self.leaving is not None else NORMAL
+
+    def _report(self) -> None:
+        """Say how it ended. Nothing of this incarnation runs any more."""
+        if isinstance(self.verdict, BaseException):
+            self.errors.insert(0, self.verdict)
+            self.verdict = None
+        self._release()
+        self.exit = self._exit_so_far()
+        if self.up:
+            self.state = move(self.state, Trigger.CLOSED)
+            if self.kernel.events.listeners:
+                self.kernel.events.emit(
+                    ActorEnded(
+                        at_s=trio.current_time(),
+                        path=self.box.path,
+                        incarnation=self.number,
+                        exit=self.exit,
+                    )
+                )
+        else:
+            self.state = move(self.state, Trigger.IGNORE if self.ignored else Trigger.ABORT)
+        self.actor.__class__.context.__delete__(self.actor)  # type: ignore[attr-defined]
+        self.errors = []  # the exit has them; a second path to a traceback keeps frames alive
+        self.on_end(self)
+
+    def _release(self) -> None:
+        """End what must not outlive the incarnation."""
+        for timer in self.timers or ():
+            timer.cancel()
+        if self.hang_timer is not None:
+            self.hang_timer.cancel()
+        for topic in self.topics or ():
+            self.kernel.unsubscribe(self.box, topic)
+        for box in self.watching or ():
+            if box.watchers is not None:
+                box.watchers.pop(self.box, None)
+
+    # -- being told to end ---------------------------------------------------------------------
+
+    def leave(self, reason: Exit) -> None:
+        """Ask it to end after the message in progress. The first reason stands."""
+        if self.leaving is None and self.state in (ActorState.STARTING, ActorState.RUNNING):
+            self.leaving = reason
+            self.box.express = True
+            self.box.wake()
+
+    def call_off(self) -> None:
+        """End a start that is no longer wanted."""
+        self.called_off = True
+        self.condemn(KILLED)
+
+    def condemn(self, verdict: BaseException | Killed) -> None:
+        """Cancel everything it does, now; ``verdict`` says why. The first one stands."""
+        if self.exit is not None:
+            return
+        if self.verdict is None:
+            self.verdict = verdict
+        self.cancelled = True
+        self.scope.cancel()
+        if self.cleanup is not None:
+            self.cleanup.cancel()
+        if self.background is not None:
+            self.background.cancel()
+
+    def _collect_background(self) -> None:
+        if self.background is not None:
+            self.errors.extend(self.background.errors)
+            self.background.errors.clear()
+
+    def _sort(self, error: BaseException) -> None:
+        """Keep an error; tell a cancellation that was asked for from one that strayed in."""
+        cancelled, rest = split_cancelled(error)
+        if rest is not None:
+            self.errors.append(rest)
+        if cancelled is None:
+            return
+        if cancelled_from_outside():
+            self.verdict = KILLED
+            self.cancelled = True
+        else:
+            self.errors.append(stray(self.box.path, cancelled))
+
+    # -- handling messages ---------------------------------------------------------------------
+
+    @enable_ki_protection
+    async def _drain(self) -> None:
+        """Handle messages until told to leave. Raises what a handler raised."""
+        box, pace = self.box, self.kernel.pace
+        normal, receive = box.normal, self.actor.receive
+        timed = self.hang_s is not None
+        batch = 1
+        began_s = pace.now_s()
+        while True:
+            if box.express and await self._drain_express():
+                return
+            depth = len(normal)
+            if not depth:
+                if box.senders:
+                    box.let_senders_in()
+                await box.park()
+                batch = 1
+                began_s = pace.now_s()
+                continue
+            if depth > box.depth_max:
+                box.depth_max = depth
+            taken = 0
+            message: object = None
+            try:
+                while taken < batch and normal and not box.express:
+                    message = normal.popleft()
+                    taken += 1
+                    if timed:
+                        self._begin_handler()
+                    if message.__class__ in ENVELOPES:
+                        await self._serve(message)
+                    else:
+                        waiting = receive(message)
+                        if waiting is not None:
+                            await waiting
+            except Exception as error:  # noqa: BLE001 - re-raised unless the child resumes
+                self._poisoned(message, error)
+            finally:
+                box.handled += taken
+                self.since_s = math.inf
+            if box.senders:
+                box.let_senders_in()
+            now_s = pace.now_s()
+            batch = next_batch(batch, now_s - began_s, pace.slice_s)
+            if pace.used_up(now_s):
+                await pace.give_way()
+                now_s = pace.now_s()
+            began_s = now_s
+
+    async def _drain_express(self) -> bool:
+        """Handle the system and urgent lanes; return True if told to leave."""
+        box, pace = self.box, self.kernel.pace
+        while self.leaving is None:
+            if box.system:
+                message: object = box.system.popleft()
+            elif box.urgent:
+                message = box.urgent.popleft()
+                box.handled += 1
+            else:
+                box.express = False
+                return False
+            if self.hang_s is not None:
+                self._begin_handler()
+            try:
+                if message.__class__ in ENVELOPES:
+                    await self._serve(message)
+                else:
+                    await self._handle(message)
+            except Exception as error:  # noqa: BLE001 - re-raised unless the child resumes
+                self._poisoned(message, error)
+            finally:
+                self.since_s = math.inf
+            if pace.used_up(pace.now_s()):
+                await pace.give_way()
+        return True
+
+    async def _handle(self, message: object) -> None:
+        waiting = self.actor.receive(message)
+        if waiting is not None:
+            await waiting
+
+    async def _serve(self, envelope: object) -> None:
+        """Handle what is not a plain message: a conflated slot, or a question."""
+        if isinstance(envelope, Latest):
+            await self._handle(self.box.take(envelope))
+            return
+        assert isinstance(envelope, Asking), "every envelope is an Asking or a Latest"
+        if envelope.state is not PortState.WAITING or trio.current_time() >= envelope.deadline_s:
+            return  # nobody waits for the answer any more: do not work on it
+        await self._handle(envelope.question)
+        if envelope.state is PortState.WAITING and not envelope.deferred:
+            envelope.refuse(NoReply(path=self.box.path, question=envelope.question))
+
+    def _poisoned(self, message: object, error: Exception) -> None:
+        """Bury the message the handler failed on; raise, unless the actor is to go on.
+
+        The message is not put back: delivering it again would fail again.
+        """
+        resumed = self.may_resume is not None and self.may_resume(error)
+        if isinstance(message, Asking):
+            message.refuse(ActorCrashed(path=self.box.path, cause=error))
+            message = message.question
+        elif isinstance(message, Latest):
+            message = message.message
+        why = DeadLetterWhy.RESUMED_PAST if resumed else DeadLetterWhy.CRASHED_ON
+        self.box.bury(message, why, error)
+        if not resumed:
+            raise error
+        if self.kernel.events.listeners:
+            self.kernel.events.emit(
+                ActorResumed(
+                    at_s=trio.current_time(),
+                    path=self.box.path,
+                    incarnation=self.number,
+                    error=error,
+                )
+            )
+
+    # -- the hang watchdog ---------------------------------------------------------------------
+
+    def _begin_handler(self) -> None:
+        """Stamp the start of a handler, and see to it that somebody looks in time."""
+        assert self.hang_s is not None, "handlers are stamped only if there is a limit"
+        self.since_s = trio.current_time()
+        if self.hang_timer is None or not self.hang_timer.pending:
+            self.hang_timer = self.kernel.timers.call_at(self.since_s + self.hang_s, self._look)
+
+    def _look(self) -> None:
+        """Condemn the handler in progress if it has had its time; else look again in time."""
+        assert self.hang_s is not None, "looked only if there is a limit"
+        if self.since_s == math.inf or self.exit is not None:
+            return
+        due_s = self.since_s + self.hang_s
+        if due_s > trio.current_time():
+            self.hang_timer = self.kernel.timers.call_at(due_s, self._look)
+        elif self.verdict is None:
+            stack = stack_of(self.task) if self.task is not None else ""
+            self.condemn(Hung(path=self.box.path, hang_s=self.hang_s, stack=stack))
+
+    # -- what the context offers ---------------------------------------------------------------
+
+    def after(self, delay_s: float, message: object) -> Timer:
+        """See `Context.after`."""
+        if not delay_s >= 0:
+            msg = f"delay_s={delay_s!r}: a delay is 0 seconds or more"
+            raise ValueError(msg)
+
+        def due() -> None:
+            self._timers().discard(timer)
+            self._tell_self(message)
+
+        timer = self.kernel.timers.call_at(trio.current_time() + delay_s, due)
+        self._timers().add(timer)
+        return timer
+
+    def every(self, period_s: float, message: object) -> Timer:
+        """See `Context.every`."""
+        if not 0 < period_s < math.inf:
+            msg = f"period_s={period_s!r}: a period is a finite number of seconds above 0"
+            raise ValueError(msg)
+        first_s = trio.current_time() + period_s
+        timer = self.kernel.timers.call_every(first_s, period_s, lambda: self._tell_self(message))
+        self._timers().add(timer)
+        return timer
+
+    def _timers(self) -> set[Timer]:
+        if self.timers is None:
+            self.timers = set()
+        elif len(self.timers) >= self.timers_swept_at:
+            self.timers = {timer for timer in self.timers if timer.pending}
+            self.timers_swept_at = max(_TIMERS_SWEPT_AT_LEAST, 2 * len(self.timers))
+        return self.timers
+
+    def _tell_self(self, message: object) -> None:
+        try:
+            self.ref.tell(message)
+        except (MailboxFull, MessageRefused) as error:
+            self.box.bury(message, DeadLetterWhy.FULL, error)
+
+    def watch(self, ref: Ref[object]) -> None:
+        """See `Context.watch`."""
+        self._require_accepted(Terminated, "watch")
+        box = self.kernel.box(ref.path)
+        if box.closed_why is not None:
+            cause = box.absent()
+            self.box.put_system(Terminated(path=box.path, incarnation=0, exit=Failed(cause)))
+            return
+        if box.watchers is None:
+            box.watchers = {}
+        box.watchers[self.box] = self.number
+        if self.watching is None:
+            self.watching = set()
+        self.watching.add(box)
+
+    def unwatch(self, ref: Ref[object]) -> None:
+        """See `Context.unwatch`."""
+        box = self.kernel.box(ref.path)
+        if box.watchers is not None:
+            box.watchers.pop(self.box, None)
+
+    def subscribe(self, topic: type) -> None:
+        """See `Context.subscribe`."""
+        self._require_accepted(topic, "subscribe to")
+        if self.topics is None:
+            self.topics = set()
+        self.topics.add(topic)
+        self.kernel.subscribe(self.box, topic)
+
+    def unsubscribe(self, topic: type) -> None:
+        """See `Context.unsubscribe`."""
+        self.kernel.unsubscribe(self.box, topic)
+
+    def _require_accepted(self, topic: type, verb: str) -> None:
+        accepted = self.box.accepted
+        if accepted is not None and not issubclass(topic, accepted):
+            names = ", ".join(cls.__name__ for cls in accepted)
+            msg = (
+                f"{self.box.path} cannot {verb} {topic.__name__}: it takes only {names}; "
+                f"add {topic.__name__} to the union in its Actor[...]"
+            )
+            raise TypeError(msg)
+
+    def start_soon(self, fn: Callable[..., Awaitable[object]], args: tuple[object, ...]) -> None:
+        """See `Context.start_soon`."""
+        if self.background is None:
+            self.background = Background(self.box.path, self.scope.cancel)
+            self.spawner.start_soon(self.background.keep, name=f"{self.box.path} (background)")
+        self.background.start_soon(fn, args)

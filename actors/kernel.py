@@ -1,0 +1,150 @@
+"""What all actors of one running tree share: addresses, timers, topics, events, dead letters.
+
+One `Kernel` per running tree, passed from the runtime down; there is no global one. It holds
+no policy: who restarts whom is decided in `ringfence.supervisors`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from ringfence.actors.address import Ref
+from ringfence.actors.errors import MailboxFull
+from ringfence.actors.events import DeadLetter, DeadLetterWhy, EventStream
+from ringfence.actors.mailbox import Mailbox, MailboxSpec
+from ringfence.actors.pace import Pace
+from ringfence.actors.timers import Timers
+
+if TYPE_CHECKING:
+    from ringfence.actors.address import Name
+
+DEAD_LETTERS_KEPT_MAX: Final = 1000
+
+
+class Kernel:
+    """The shared services of one running tree."""
+
+    __slots__ = (
+        "_topic_cache",
+        "_topics",
+        "boxes",
+        "controls",
+        "dead_letter_count",
+        "dead_letters",
+        "events",
+        "incarnations",
+        "pace",
+        "timers",
+    )
+
+    def __init__(self, pace: Pace | None = None) -> None:
+        self.events = EventStream()
+        self.timers = Timers()
+        self.pace = pace if pace is not None else Pace()
+        self.boxes: dict[str, Mailbox] = {}
+        self.incarnations: dict[str, int] = {}
+        self.controls: dict[str, object] = {}  # path of a supervisor -> its handle
+        self.dead_letters: deque[DeadLetter] = deque(maxlen=DEAD_LETTERS_KEPT_MAX)
+        self.dead_letter_count = 0
+        self._topics: dict[type, dict[Mailbox, None]] = {}
+        self._topic_cache: dict[type, tuple[Ref[object], ...]] = {}
+
+    # -- addresses -----------------------------------------------------------------------------
+
+    def box(self, path: str, spec: MailboxSpec | None = None) -> Mailbox:
+        """Return the mailbox of ``path``, made if need be.
+
+        Without ``spec`` a new one is a dead-letter slot until an actor of that name starts.
+        """
+        box = self.boxes.get(path)
+        if box is None:
+            box = self.boxes[path] = Mailbox(self, path, spec or MailboxSpec())
+        elif spec is not None and box.spec is not spec:
+            box.spec = spec
+        return box
+
+    def ref(self, name: Name[object] | str) -> Ref[object]:
+        """Return the handle on an address."""
+        return Ref(self.box(name if isinstance(name, str) else name.path))
+
+    def next_incarnation(self, path: str) -> int:
+        """Count one more incarnation of ``path``, from 1."""
+        number = self.incarnations.get(path, 0) + 1
+        self.incarnations[path] = number
+        return number
+
+    def close_below(self, path: str, why: DeadLetterWhy, cause: BaseException | None) -> None:
+        """Close the mailbox of ``path`` and, if it is a supervisor, all below it."""
+        for box in self._below(path):
+            box.close(why, cause)
+
+    def refuse_below(self, path: str, cause: BaseException | None) -> None:
+        """Refuse questions to ``path`` and all below it until they are started again."""
+        for box in self._below(path):
+            box.refuse_now(cause)
+
+    def _below(self, path: str) -> list[Mailbox]:
+        if path not in self.controls:  # an actor: no need to look through all addresses
+            box = self.boxes.get(path)
+            return [] if box is None else [box]
+        inside = f"{path}/"
+        return [box for box in self.boxes.values() if box.path.startswith(inside)]
+
+    def nearest(self, path: str) -> str | None:
+        """Return the known address most like ``path``, for an error a person can act on."""
+        known = [
+            box.path
+            for box in self.boxes.values()
+            if box.closed_why is not DeadLetterWhy.UNKNOWN_NAME
+        ]
+        close = difflib.get_close_matches(path, known, n=1)
+        return close[0] if close else None
+
+    def bury(
+        self, path: str, message: object, why: DeadLetterWhy, cause: BaseException | None
+    ) -> None:
+        """Keep a message nobody handled, count it, and tell who listens."""
+        hint = self.nearest(path) if why is DeadLetterWhy.UNKNOWN_NAME else None
+        letter = DeadLetter(
+            at_s=trio.current_time(), path=path, message=message, why=why, cause=cause, hint=hint
+        )
+        self.dead_letter_count += 1
+        self.dead_letters.append(letter)
+        if self.events.listeners:
+            self.events.emit(letter)
+
+    # -- topics --------------------------------------------------------------------------------
+
+    def subscribe(self, box: Mailbox, topic: type) -> None:
+        """Let ``box`` get every published message of class ``topic`` or below."""
+        self._topics.setdefault(topic, {})[box] = None
+        self._topic_cache.clear()
+
+    def unsubscribe(self, box: Mailbox, topic: type) -> None:
+        """Undo `subscribe`."""
+        self._topics.get(topic, {}).pop(box, None)
+        self._topic_cache.clear()
+
+    def publish(self, message: object) -> None:
+        """Tell ``message`` to all subscribers, in the order they subscribed.
+
+        A subscriber whose mailbox is full loses it (a dead letter); the others and the publisher
+        do not notice.
+        """
+        for ref in self._topic_cache.get(message.__class__) or self._subscribers(message.__class__):
+            try:
+                ref.tell(message)
+            except MailboxFull as full:
+                self.box(ref.path).bury(message, DeadLetterWhy.FULL, full)
+
+    def _subscribers(self, cls: type) -> tuple[Ref[object], ...]:
+        boxes: dict[Mailbox, None] = {}
+        for base in cls.__mro__:
+            boxes.update(self._topics.get(base, {}))
+        refs = tuple(Ref[object](box) for box in boxes)
+        self._topic_cache[cls] = refs
+        return refs

@@ -1,0 +1,119 @@
+"""The life of one incarnation: its states, the one table of legal moves, and how it can end.
+
+An *incarnation* is one object built from one ``Start``. It is never reused: a restart builds
+the next one. This file only says what may follow what; `incarnation.py` does the work.
+
+Pure: no clock, no I/O, no scheduling.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Final
+
+from attrs import field, frozen
+
+from ringfence.actors.errors import IllegalTransition
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class ActorState(enum.Enum):
+    """Where an incarnation is in its life."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    ENDED = "ended"
+
+
+class Trigger(enum.Enum):
+    """What can happen to an incarnation."""
+
+    UP = "up"
+    """``started()`` returned."""
+
+    IGNORE = "ignore"
+    """``started()`` asked not to run."""
+
+    ABORT = "abort"
+    """The start failed, took too long, or was called off: there is nothing to clean up."""
+
+    LEAVE = "leave"
+    """A stop was asked for, or a failure happened: clean-up begins."""
+
+    CLOSED = "closed"
+    """Clean-up is over and every task of the incarnation has ended."""
+
+
+MOVES: Final[Mapping[tuple[ActorState, Trigger], ActorState]] = {
+    (ActorState.STARTING, Trigger.UP): ActorState.RUNNING,
+    (ActorState.STARTING, Trigger.IGNORE): ActorState.ENDED,
+    (ActorState.STARTING, Trigger.ABORT): ActorState.ENDED,
+    (ActorState.RUNNING, Trigger.LEAVE): ActorState.STOPPING,
+    (ActorState.STOPPING, Trigger.CLOSED): ActorState.ENDED,
+}
+
+
+def move(state: ActorState, trigger: Trigger) -> ActorState:
+    """Return the state after ``trigger``.
+
+    Raises:
+      IllegalTransition: the table has no such row (severity CRITICAL: our bug).
+    """
+    after = MOVES.get((state, trigger))
+    if after is None:
+        raise IllegalTransition(state=state.value, trigger=trigger.value)
+    return after
+
+
+@frozen
+class Normal:
+    """The actor ended because its work is done. A transient child is not restarted."""
+
+    def __str__(self) -> str:
+        return "normal"
+
+
+@frozen
+class Shutdown:
+    """The actor ended because it was asked to, or asked itself to. Not a failure.
+
+    ``detail`` says why, for people; ``None`` is the plain request of a supervisor.
+    """
+
+    detail: str | None = None
+
+    def __str__(self) -> str:
+        return "shutdown" if self.detail is None else f"shutdown ({self.detail})"
+
+
+@frozen
+class Killed:
+    """The actor was cancelled: brutal kill, or it did not stop within its ``shutdown_s``."""
+
+    def __str__(self) -> str:
+        return "killed"
+
+
+@frozen
+class Failed:
+    """The actor ended with an error; an exception group if several happened together.
+
+    Only `KeyboardInterrupt`, `SystemExit` and groups that hold one of them are not `Exception`:
+    those are never restarted, they end the whole tree.
+    """
+
+    error: BaseException = field(eq=False)
+
+    def __str__(self) -> str:
+        return f"{type(self.error).__name__}: {self.error}"
+
+
+Exit = Normal | Shutdown | Killed | Failed
+"""How an incarnation ended. OTP's exit reasons: normal, shutdown, killed, anything else."""
+
+NORMAL: Final = Normal()
+SHUTDOWN: Final = Shutdown()
+KILLED: Final = Killed()

@@ -1,0 +1,172 @@
+"""Run a tree: boot it, keep it, stop it in order, and tell the truth about how it ended.
+
+It installs no signal handlers and prints nothing: that is `main.py` of this package. It is
+the part to use in tests and inside a larger trio program:
+
+    async with open_system(desk) as system:
+        await system.ref(PORTFOLIO).ask(PositionOf("BTC"), within_s=1.0)
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeVar, cast
+
+import trio
+from trio.lowlevel import Abort, reschedule
+
+from ringfence.actors.errors import Severity, SupervisorFailed
+from ringfence.actors.events import SystemStarted, SystemStopped, SystemStopping
+from ringfence.actors.kernel import Kernel
+from ringfence.actors.lifecycle import KILLED, SHUTDOWN, Exit, Failed, Killed, Shutdown
+from ringfence.supervisors.control import SupervisorRef
+from ringfence.supervisors.policy import DEFAULT
+from ringfence.supervisors.supervisor import SupervisorLife
+from ringfence.supervisors.tree import require_sound
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from ringfence.actors.address import Name, Ref
+    from ringfence.actors.events import EventStream
+    from ringfence.supervisors.spec import SupervisorSpec
+    from ringfence.supervisors.supervisor import Life
+
+M = TypeVar("M")
+
+
+class System:
+    """A running tree. Made by `open_system` and `run_async`."""
+
+    def __init__(self, tree: SupervisorSpec, kernel: Kernel) -> None:
+        self.tree = tree
+        self.kernel = kernel
+        self.emergency: Callable[[SupervisorFailed], Awaitable[None]] | None = None
+        self.halted: SupervisorFailed | None = None
+        self._halt = trio.Event()
+        self._started = trio.Event()
+        self._root = SupervisorLife(
+            tree,
+            tree.id,
+            kernel,
+            policy=DEFAULT,
+            host=self,
+            on_up=self._up,
+            on_end=self._ended,
+        )
+
+    # -- for users -----------------------------------------------------------------------------
+
+    @property
+    def events(self) -> EventStream:
+        """The stream of all lifecycle events."""
+        return self.kernel.events
+
+    def ref(self, name: Name[M]) -> Ref[M]:
+        """Return the handle on an actor by its typed name."""
+        return cast("Ref[M]", self.kernel.ref(name.path))
+
+    def supervisor(self, path: str | None = None) -> SupervisorRef:
+        """Return the handle on a supervisor by its path; default: the root."""
+        return SupervisorRef(self.kernel, path or self.tree.id)
+
+    def stop(self, reason: str = "asked to") -> None:
+        """Stop the tree in reverse start order. Returns at once; the first reason stands."""
+        if self._root.leaving is None and self._root.exit is None:
+            self.kernel.events.emit(
+                SystemStopping(at_s=trio.current_time(), path=self.tree.id, reason=reason)
+            )
+            self._root.leave(SHUTDOWN)
+
+    def cancel(self) -> None:
+        """Cancel everything now, without order and without ``stopping``."""
+        self._root.condemn(KILLED)
+
+    # -- the life of the tree ------------------------------------------------------------------
+
+    def halt(self, error: SupervisorFailed) -> None:
+        """See `Host.halt`."""
+        if self.halted is None:
+            self.halted = error
+            self._halt.set()
+
+    def _up(self, _life: Life) -> None:
+        self.kernel.events.emit(SystemStarted(at_s=trio.current_time(), path=self.tree.id))
+        self._started.set()
+
+    def _ended(self, _life: Life) -> None:
+        self._started.set()
+
+    async def wait_started(self) -> None:
+        """Wait until the whole tree is up, or has failed to come up."""
+        await self._started.wait()
+
+    async def run(self) -> None:
+        """Run the tree to its end. Raises what it failed with; lets `Cancelled` through.
+
+        The tree itself is shielded: a cancellation from outside becomes an orderly stop, bounded
+        by the children's own ``shutdown_s``, and goes on when the tree has ended.
+        """
+        async with trio.open_nursery() as guard:
+            guard.start_soon(self._stop_when_cancelled)
+            with trio.CancelScope(shield=True):
+                async with trio.open_nursery() as services:
+                    services.start_soon(self.kernel.timers.run)
+                    services.start_soon(self._run_emergency)
+                    await self._root.main()
+                    services.cancel_scope.cancel()
+            guard.cancel_scope.cancel()
+        exit_ = self._root.exit
+        assert exit_ is not None, "the tree has ended"
+        for box in self.kernel.boxes.values():
+            box.close_with_system()
+        clean = not isinstance(exit_, Failed | Killed)
+        self.kernel.events.emit(
+            SystemStopped(at_s=trio.current_time(), path=self.tree.id, clean=clean)
+        )
+        if isinstance(exit_, Failed):
+            raise exit_.error
+
+    async def _stop_when_cancelled(self) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.stop("cancelled from outside")
+
+    async def _run_emergency(self) -> None:
+        await self._halt.wait()
+        assert self.halted is not None, "somebody asked for it"
+        if self.emergency is not None:
+            await self.emergency(self.halted)
+        self.stop("a failure that must stop the whole system")
+
+
+@asynccontextmanager
+async def open_system(tree: SupervisorSpec) -> AsyncIterator[System]:
+    """Run ``tree`` beside the block; stop it in order when the block is left.
+
+    The block starts when the whole tree is up. If the tree fails, the block is cancelled and the
+    tree's exception group comes out; if both fail, both do.
+
+    Raises:
+      SpecError: the tree has problems; nothing was started.
+    """
+    require_sound(tree)
+    async with trio.open_nursery() as nursery:
+        system = System(tree, Kernel())
+        nursery.start_soon(_run_and_end, system, nursery.cancel_scope)
+        await system.wait_started()
+        await trio.lowlevel.checkpoint()
+        yield system
+        system.stop("the block is left")
+
+
+async def _run_and_end(system: System, block: trio.CancelScope) -> None:
+    await system.run()
+    block.cancel()
+
+
+async def run_async(tree: SupervisorSpec) -> None:
+    """Run ``tree`` until it ends by itself, fails, or is cancelled from outside."""
+    require_sound(tree)
+    await System(tree, Kernel()).run()
