@@ -353,6 +353,7 @@ DEFAULT_RULES = Rules(
             Kind.UNKNOWN,
             final=True,  # the supervisor has judged its children and states the result
         ),
+        Rule("child refused", errors.ChildRefused, Severity.LOW, Kind.BUSINESS),
         Rule("hung", errors.Hung, Severity.MEDIUM, Kind.TIMEOUT),
         Rule("start timeout", errors.StartTimeout, Severity.MEDIUM, Kind.TIMEOUT),
         Rule("stop overdue", errors.StopOverdue, Severity.MEDIUM, Kind.TIMEOUT),
