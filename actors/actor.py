@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from ringfence.actors.address import Name, Ref
     from ringfence.actors.incarnation import Incarnation
-    from ringfence.actors.lifecycle import Exit
+    from ringfence.actors.lifecycle import Exit, Normal, Shutdown
     from ringfence.actors.timers import Timer
 
 M = TypeVar("M")
@@ -52,7 +52,7 @@ IGNORE: typing.Final = Ignore.IGNORE
 
 @frozen
 class Info:
-    """Returned from ``started()``: handed to whoever called ``start_child`` or ``restart_child``."""
+    """Returned from ``started()``: handed to who called ``start_child`` or ``restart_child``."""
 
     value: object
 
@@ -98,11 +98,14 @@ class Actor(Generic[M_contra]):
         """
         raise NotImplementedError
 
-    async def stopping(self, reason: Exit) -> None:
+    async def stopping(self, reason: Exit) -> Normal | Shutdown | None:
         """Release what ``started`` acquired. Called for every end of a started incarnation.
 
         After a failure too; only a brutal kill leaves it out. Bounded by ``shutdown_s``.
         Background tasks still run; they are cancelled when this returns.
+
+        Return an exit to end with that instead of ``reason`` ("asked to stop, but my work was
+        done": `Normal`). It cannot make a failure or a kill undone.
         """
 
     def __init_subclass__(cls, **kwargs: object) -> None:
@@ -177,17 +180,15 @@ class Context(Generic[M_contra]):
         """Tell ``message`` to every actor that subscribed to its class or a base of it."""
         self._life.kernel.publish(message)
 
-    def subscribe(self, topic: type[M_contra]) -> None:  # type: ignore[misc]
+    def subscribe(self, topic: type[M_contra]) -> None:
         """Get every published message of class ``topic``, which must be in the declared union."""
         self._life.subscribe(topic)
 
-    def unsubscribe(self, topic: type[M_contra]) -> None:  # type: ignore[misc]
+    def unsubscribe(self, topic: type[M_contra]) -> None:
         """Undo `subscribe`."""
         self._life.unsubscribe(topic)
 
-    def start_soon(
-        self, fn: Callable[[typing.Unpack[Args]], Awaitable[object]], *args: typing.Unpack[Args]
-    ) -> None:
+    def start_soon(self, fn: Callable[[*Args], Awaitable[object]], *args: *Args) -> None:
         """Run ``fn(*args)`` beside the handlers, in this actor's own nursery.
 
         Its failure is the actor's failure, together with any other at the same time, as one
@@ -207,6 +208,19 @@ class Context(Generic[M_contra]):
 
             self._log = structlog.get_logger().bind(actor=self.path, incarnation=self.incarnation)
         return self._log
+
+
+def attach(actor: Actor[typing.Never], context: Context[typing.Never]) -> None:
+    """Give an actor its context, even a frozen one."""
+    _CONTEXT.__set__(actor, context)
+
+
+def detach(actor: Actor[typing.Never]) -> None:
+    """Take an actor's context away: its incarnation has ended, and nothing may outlive it."""
+    _CONTEXT.__delete__(actor)
+
+
+_CONTEXT = Actor.__dict__["context"]  # the slot: a frozen subclass refuses ordinary assignment
 
 
 def has_hook(cls: type[Actor[typing.Never]], hook: str) -> bool:
@@ -247,7 +261,10 @@ def _collect(argument: object, cls: type, found: set[type]) -> bool:
         argument = argument.__supertype__
     origin = typing.get_origin(argument)
     if origin is typing.Union or origin is types.UnionType:
-        return all([_collect(part, cls, found) for part in typing.get_args(argument)])
+        known = True
+        for part in typing.get_args(argument):
+            known = _collect(part, cls, found) and known
+        return known
     if origin is typing.Annotated:
         return _collect(typing.get_args(argument)[0], cls, found)
     if origin is typing.Literal:

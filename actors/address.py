@@ -16,7 +16,7 @@ import trio
 from attrs import frozen
 from trio.lowlevel import Abort, enable_ki_protection, reschedule
 
-from ringfence.actors.errors import ActorDown, AskTimeout
+from ringfence.actors.errors import AskTimeout
 from ringfence.actors.message import address
 
 if TYPE_CHECKING:

@@ -59,7 +59,7 @@ class Background:
                 if self._closing:
                     self._nursery.cancel_scope.cancel()
                 await trio.sleep_forever()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - cancellations go on, the rest is kept
             cancelled, rest = split_cancelled(error)
             if rest is not None:
                 self.errors.extend(

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from ringfence.actors.actor import Context, Ignore, Info, Terminated, has_hook
+from ringfence.actors.actor import Context, Ignore, Info, Terminated, attach, detach, has_hook
 from ringfence.actors.address import Ref
 from ringfence.actors.background import Background
 from ringfence.actors.errors import (
@@ -152,7 +152,7 @@ class Incarnation:
         self.watching: set[Mailbox] | None = None
         self.since_s = math.inf  # when the handler in progress began; kept only with hang_s
         self.hang_timer: Timer | None = None
-        actor.__class__.context.__set__(actor, Context(self))  # type: ignore[attr-defined]
+        attach(actor, Context(self))
 
     # -- the whole life ------------------------------------------------------------------------
 
@@ -162,8 +162,11 @@ class Incarnation:
         self.task = trio.lowlevel.current_task()
         try:
             with self.scope:
-                if self.up or await self._start():
-                    await self._drain()
+                try:
+                    if self.up or await self._start():
+                        await self._drain()
+                except Exception as error:  # noqa: BLE001 - it is the exit
+                    self.errors.append(error)  # kept here: leaving the scope with it costs more
         except BaseException as error:  # noqa: BLE001 - sorted out below, nothing is dropped
             self._sort(error)
         self._collect_background()
@@ -212,26 +215,30 @@ class Incarnation:
         if self.up:
             self.state = move(self.state, Trigger.LEAVE)
             reason = self._exit_so_far()
-            if isinstance(reason, Failed):
+            if isinstance(reason, Failed) and self.box.pending:
                 self.box.refuse_asks(ActorCrashed(path=self.box.path, cause=reason.error))
             if has_hook(self.actor.__class__, "stopping") and not isinstance(reason, Killed):
                 await self._clean_up(reason)
         if self.background is not None:
             await self.background.close()
             self._collect_background()
-        self.box.refuse_asks(ActorDown(path=self.box.path, cause=None))
+        if self.box.pending:
+            self.box.refuse_asks(ActorDown(path=self.box.path, cause=None))
 
     async def _clean_up(self, reason: Exit) -> None:
         """Run ``stopping()``, bounded: by the supervisor's timer if it asked, else by our own."""
         deadline_s = math.inf
         if self.leaving is None or isinstance(reason, Failed):
             deadline_s = trio.current_time() + self.shutdown_s
+        self.cleanup = cleanup = trio.CancelScope(shield=True, deadline=deadline_s)
         try:
-            with trio.CancelScope(shield=True, deadline=deadline_s) as self.cleanup:
-                await self.actor.stopping(reason)
+            with cleanup:
+                answer = await self.actor.stopping(reason)
+                if answer is not None and not isinstance(reason, Failed):
+                    self.leaving = answer
         except BaseException as error:  # noqa: BLE001 - sorted out, nothing is dropped
             self._sort(error)
-        self.cancelled = self.cancelled or self.cleanup.cancelled_caught
+        self.cancelled = self.cancelled or cleanup.cancelled_caught
 
     def _exit_so_far(self) -> Exit:
         if self.errors:
@@ -262,7 +269,7 @@ class Incarnation:
                 )
         else:
             self.state = move(self.state, Trigger.IGNORE if self.ignored else Trigger.ABORT)
-        self.actor.__class__.context.__delete__(self.actor)  # type: ignore[attr-defined]
+        detach(self.actor)
         self.errors = []  # the exit has them; a second path to a traceback keeps frames alive
         self.on_end(self)
 

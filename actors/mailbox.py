@@ -109,7 +109,7 @@ class MailboxStatistics:
 
 
 class Mailbox:
-    """Queue, lanes and state of one address. Used by `Ref` and by the incarnation that drains it."""
+    """Queue, lanes and state of one address. Used by `Ref` and by who drains it."""
 
     __slots__ = (
         "accepted",
@@ -241,7 +241,7 @@ class Mailbox:
 
     @enable_ki_protection
     def put_system(self, message: object) -> None:
-        """Deliver a message of the runtime itself (`Terminated`). Never refused for want of room."""
+        """Deliver a message of the runtime (`Terminated`). Never refused for want of room."""
         if self.closed_why is not None:
             self.bury(message, self.closed_why, self.down_because)
             return

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import traceback
+
 import trio
 
 from ringfence.actors.errors import StrayCancellation

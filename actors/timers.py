@@ -115,6 +115,10 @@ class Timers:
         if sleep is not None and timer.when_s < sleep.deadline:
             sleep.deadline = timer.when_s
 
+    def pending_count(self) -> int:
+        """Return how many calls are still to come."""
+        return len(self._heap) - self._cancelled
+
     def forget_one(self) -> None:
         """Note that one entry of the heap was cancelled; sweep when they are the majority."""
         self._cancelled += 1

@@ -13,12 +13,10 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import trio
-from trio.lowlevel import Abort, reschedule
 
-from ringfence.actors.errors import Severity, SupervisorFailed
 from ringfence.actors.events import SystemStarted, SystemStopped, SystemStopping
 from ringfence.actors.kernel import Kernel
-from ringfence.actors.lifecycle import KILLED, SHUTDOWN, Exit, Failed, Killed, Shutdown
+from ringfence.actors.lifecycle import KILLED, SHUTDOWN, Failed, Killed
 from ringfence.supervisors.control import SupervisorRef
 from ringfence.supervisors.policy import DEFAULT
 from ringfence.supervisors.supervisor import SupervisorLife
@@ -28,9 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from ringfence.actors.address import Name, Ref
+    from ringfence.actors.errors import SupervisorFailed
     from ringfence.actors.events import EventStream
+    from ringfence.supervisors.child import Life
     from ringfence.supervisors.spec import SupervisorSpec
-    from ringfence.supervisors.supervisor import Life
 
 M = TypeVar("M")
 

@@ -1,7 +1,7 @@
 """`SupervisorRef`: ask a running supervisor about its children, and change them.
 
-Questions (`which_children`, `count_children`, `child_spec`) are answered at once from the books, whatever
-the supervisor is doing. Changes wait for their turn in its inbox, as in OTP.
+Questions (`which_children`, `count_children`, `child_spec`) are answered at once from the books,
+whatever the supervisor is doing. Changes wait for their turn in its inbox, as in OTP.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Generic, Never, TypeVar, cast
 from attrs import frozen
 
 from ringfence.actors.address import Ref
-from ringfence.actors.errors import ChildRefused, StartFailed
-from ringfence.actors.lifecycle import SHUTDOWN
+from ringfence.actors.errors import ActorKilled, ChildRefused, StartFailed
+from ringfence.actors.lifecycle import KILLED, SHUTDOWN
+from ringfence.supervisors.child import Call, StartOutcome
 from ringfence.supervisors.decide import Refusal, Status
 from ringfence.supervisors.spec import Child, DynamicSupervisor, Spec, SupervisorSpec
-from ringfence.supervisors.supervisor import Call, StartOutcome, SupervisorLife
+from ringfence.supervisors.supervisor import SupervisorLife
 from ringfence.supervisors.tree import require_sound_child
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
     from ringfence.actors.actor import Context
     from ringfence.actors.kernel import Kernel
-    from ringfence.supervisors.supervisor import Slot
+    from ringfence.supervisors.child import Slot
+    from ringfence.supervisors.spec import Start
 
 M = TypeVar("M")
 
@@ -146,11 +148,12 @@ class SupervisorRef:
             if template is None:
                 raise self._refused("start", child, Refusal.NOT_FOUND)
             key, spec = child, cast("Spec", template)
-            start = template.start.extended(args, kwargs)
+            start: Start | None = template.start.extended(args, kwargs)
         else:
             if template is not None:
                 raise self._refused("start", child.id, Refusal.DYNAMIC)
-            key, spec, start = child.id, child, child.start if isinstance(child, Child) else None
+            key, spec = child.id, child
+            start = child.start if isinstance(child, Child) else None
         require_sound_child(spec, key, start, supervisor=life.spec, path=self.path)
 
         async def run(call: Call) -> None:
@@ -160,8 +163,8 @@ class SupervisorRef:
                 refusal = Refusal.FULL if full else None
             if refusal is not None:
                 raise self._refused("start", key, refusal)
-            slot = life.admit(key, spec, start)
-            outcome = await life.start(slot, report=False)
+            slot = life.starter.admit(key, spec, start)
+            outcome = await life.starter.start(slot, report=False)
             self._answer(call, life, slot, outcome, keep_failed=False)
 
         return cast("ChildUp[Never]", await self._call(life, run))
@@ -176,20 +179,40 @@ class SupervisorRef:
           ChildRefused: no such child.
         """
         life = self._life()
-        starting = life.starting
+        starting = life.starter.current
         if starting is not None and starting.key == key and starting.life is not None:
             starting.life.call_off()
 
         async def run(call: Call) -> None:
             slot = life.slots.get(key)
             if slot is None:
-                raise self._refused("stop", key, Refusal.NOT_FOUND)
-            await life.stop(slot)
+                raise self._refused("stop", key, _not_found(life, key))
+            await life.stopper.stop(slot)
             forgotten = life.core.terminated(key)
             life.forget(slot, SHUTDOWN, spec_too=forgotten or life.dynamic)
             call.finish()
 
         await self._call(life, run)
+
+    def kill_child(self, key: str) -> bool:
+        """Cancel a child now, without ``stopping``, as if it had died: for chaos tests.
+
+        The supervisor learns of it as of any other end: exit `Killed`, severity as `ActorKilled`.
+        A supervisor as a child ends with its whole subtree. Returns whether there was anybody to
+        kill; does not wait for the end.
+
+        Raises:
+          ChildRefused: no such child.
+        """
+        life = self._life()
+        slot = life.slots.get(key)
+        if slot is None:
+            raise self._refused("kill", key, _not_found(life, key))
+        if slot.life is None or slot.life.exit is not None:
+            return False
+        # In the middle of its start it must be a start that failed, not one that was called off.
+        slot.life.condemn(KILLED if slot.life.up else ActorKilled(path=slot.path))
+        return True
 
     async def restart_child(self, key: str) -> ChildUp[Never]:
         """Start a stopped child again. Costs no budget (R20).
@@ -205,7 +228,7 @@ class SupervisorRef:
             if refusal is not None:
                 raise self._refused("restart", key, refusal)
             slot = life.slots[key]
-            outcome = await life.start(slot, report=False)
+            outcome = await life.starter.start(slot, report=False)
             self._answer(call, life, slot, outcome, keep_failed=True)
 
         return cast("ChildUp[Never]", await self._call(life, run))
@@ -267,6 +290,12 @@ class SupervisorRef:
 def supervisor_ref(context: Context[M], path: str) -> SupervisorRef:
     """Return the handle on the supervisor at ``path``, for use inside an actor."""
     return SupervisorRef(context._life.kernel, path)  # noqa: SLF001 - the context hides it from users
+
+
+def _not_found(life: SupervisorLife, key: str) -> Refusal:
+    """Say why there is no such child: the id of a template stands for no child (OTP agrees)."""
+    template = isinstance(life.spec, DynamicSupervisor) and life.spec.template.id == key
+    return Refusal.DYNAMIC if template else Refusal.NOT_FOUND
 
 
 def _info(life: SupervisorLife, slot: Slot) -> ChildInfo:

@@ -8,7 +8,7 @@ with a list of actions in the order to run them. It starts and stops nothing its
 Events and their methods::
 
     children ended by themselves        on_exits(ended, now_s)
-    a start failed                      on_start_failed(key, severity, now_s)
+    a start failed                      on_start_failed(key, severity)
     the time of a restart has come      on_retry(key, generation, now_s)
     a start succeeded, a stop is over   up(key, now_s), down(key)
     somebody calls the API              may_start, may_restart, may_delete, terminated
@@ -458,7 +458,7 @@ class Core:
 
     # -- restarts that failed, and restarts that waited ----------------------------------------
 
-    def on_start_failed(self, key: str, severity: Severity, now_s: float) -> list[Action]:
+    def on_start_failed(self, key: str, severity: Severity) -> list[Action]:
         """Decide after a restart failed to start ``key``; the other actions of its list are void.
 
         Source: OTP supervisor.erl, restart/2 and restart_multiple_children/3 (R9, R12).

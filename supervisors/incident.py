@@ -52,7 +52,7 @@ class ChildStopped(Event):
     proof: StopProof
 
 
-@frozen(kw_only=True)
+@frozen
 class Cause:
     """One failed child: how it ended, how severe that is, and which exception decided so."""
 
@@ -137,7 +137,7 @@ def incident_of(error: BaseException) -> Incident | None:
 
 @define(eq=False)
 class Recorder:
-    """An incident while it is open. The shell writes down what it does."""
+    """An incident while it is open: cheap to write, made into an `Incident` when read."""
 
     path: str
     opened_at_s: float
@@ -145,6 +145,8 @@ class Recorder:
     causes: list[Cause]
     budget_max: int
     budget_before: int
+    budget_after: int = 0
+    closed_at_s: float = 0.0
     delay_s: float = 0.0
     restarted: list[str] = field(factory=list)
     stopped: list[StopProof] = field(factory=list)
@@ -152,13 +154,13 @@ class Recorder:
     outcome: Outcome = Outcome.STOPPED
     why: GaveUpWhy | None = None
 
-    def close(self, now_s: float, budget_after: int) -> Incident:
+    def incident(self) -> Incident:
         """Return the finished record."""
         severities = [cause.severity for cause in self.causes if cause.severity is not None]
         return Incident(
             path=self.path,
             opened_at_s=self.opened_at_s,
-            closed_at_s=now_s,
+            closed_at_s=self.closed_at_s,
             wall_ns=self.wall_ns,
             causes=tuple(self.causes),
             severity=max(severities, default=None),
@@ -166,7 +168,7 @@ class Recorder:
             why=self.why,
             budget_max=self.budget_max,
             budget_before=self.budget_before,
-            budget_after=budget_after,
+            budget_after=self.budget_after,
             delay_s=self.delay_s,
             restarted=tuple(self.restarted),
             stopped=tuple(self.stopped),

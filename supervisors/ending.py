@@ -1,0 +1,43 @@
+"""How a supervisor ends: one exit, with everything that went wrong in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ringfence.actors.errors import GaveUpWhy, SupervisorFailed
+from ringfence.actors.lifecycle import KILLED, SHUTDOWN, Exit, Failed
+from ringfence.supervisors.incident import attach
+
+if TYPE_CHECKING:
+    from ringfence.supervisors.child import Verdict
+    from ringfence.supervisors.supervisor import SupervisorLife
+
+
+def exit_of(sup: SupervisorLife, verdict: Verdict, errors: list[BaseException]) -> Exit:
+    """Build the exit: what made it give up and what went wrong in stopping, as one group.
+
+    Args:
+      sup: the supervisor.
+      verdict: why it ends.
+      errors: what came out of its own task, and what must never be supervised.
+    """
+    as_otp = sup.policy.failed_supervisors_exit_shutdown
+    cleanup = sup.stopper.errors
+    parts = [*verdict.errors, *errors, *cleanup]
+    exceptions = [part for part in parts if isinstance(part, Exception)]
+    if len(exceptions) < len(parts):
+        return Failed(BaseExceptionGroup(f"{sup.path} was interrupted", parts))
+    if verdict.why is not None:
+        if as_otp and verdict.why is not GaveUpWhy.START_FAILED:
+            return SHUTDOWN
+        failed = SupervisorFailed(sup.path, verdict.why, exceptions, verdict.severity)
+        if verdict.incident is not None:
+            attach(failed, verdict.incident)
+        return Failed(failed)
+    if errors:
+        return Failed(ExceptionGroup(f"{sup.path} failed", exceptions))
+    if sup.verdict is not None:
+        return KILLED
+    if cleanup and not as_otp:
+        return Failed(ExceptionGroup(f"{sup.path} stopped, but clean-up failed", exceptions))
+    return sup.leaving if sup.leaving is not None else SHUTDOWN

@@ -1,0 +1,204 @@
+"""How a supervisor starts one child: build it, run it, wait until it is up or will not be.
+
+A task in the supervisor's nursery runs the incarnations of a child one after another: where the
+rules say nothing but "start it again", the successor runs in the same task (see
+`duty.py`), which spares the end of one task and the start of another.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from typing import TYPE_CHECKING, Never
+
+import trio
+from trio.lowlevel import enable_ki_protection
+
+from ringfence.actors.actor import accepted_types, has_hook
+from ringfence.actors.events import (
+    ActorIgnored,
+    ActorStartFailed,
+    ChildStarted,
+    ChildStartFailed,
+    DeadLetterWhy,
+)
+from ringfence.actors.incarnation import Incarnation
+from ringfence.actors.lifecycle import Failed
+from ringfence.actors.mailbox import OnRestart
+from ringfence.supervisors.child import Life, Slot, StartOutcome
+from ringfence.supervisors.decide import Member, Window
+from ringfence.supervisors.policy import Directive
+from ringfence.supervisors.spec import BrutalKill, Child, Spec, Supervisor, SupervisorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ringfence.actors.actor import Actor
+    from ringfence.supervisors.spec import Start
+    from ringfence.supervisors.supervisor import SupervisorLife
+
+
+class Starter:
+    """Starts the children of one supervisor."""
+
+    __slots__ = ("_context", "_sup", "current")
+
+    def __init__(self, sup: SupervisorLife) -> None:
+        self._sup = sup
+        self._context = contextvars.copy_context()  # what each incarnation begins with
+        self.current: Slot | None = None  # whose start is being waited for
+
+    def admit(self, key: str, spec: Spec, start: Start | None = None) -> Slot:
+        """Give a child a place, at the end of the order."""
+        sup = self._sup
+        if start is None and isinstance(spec, Child):
+            start = spec.start
+        slot = Slot(key, f"{sup.path}/{key}", spec, start)
+        sup.slots[key] = slot
+        exhausted = Directive.STOP if sup.dynamic else Directive.ESCALATE
+        directives = sup.policy.directives
+        sup.core.add(
+            Member(
+                key=key,
+                restart=spec.restart,
+                significant=spec.significant,
+                directives={**directives, **spec.directives} if spec.directives else directives,
+                budget=None if spec.budget is None else Window(spec.budget),
+                exhausted=exhausted if spec.exhausted is None else spec.exhausted,
+            )
+        )
+        return slot
+
+    def prepare(self, spec: Spec, path: str) -> None:
+        """Make the mailboxes of children that start later take messages already."""
+        if isinstance(spec, Child):
+            box = self._sup.kernel.box(path, spec.mailbox)
+            cls = spec.start.cls
+            if box.closed_why is not None and isinstance(cls, type):
+                box.open(accepted_types(cls))
+        elif isinstance(spec, Supervisor):
+            for child in spec.children:
+                self.prepare(child, f"{path}/{child.id}")
+
+    async def start(self, slot: Slot, *, report: bool = True) -> StartOutcome:
+        """Start one child and wait until it is up, or will not be.
+
+        ``report``: say so if it fails (OTP does not for a start through the API, where the caller
+        gets the error).
+        """
+        slot.error = None
+        slot.cancel_timer()
+        try:
+            life = slot.life = self.build(slot)
+        except Exception as error:  # noqa: BLE001 - a constructor that fails is a failed start
+            return self.failed(slot, error, report=report)
+        self._sup.nursery.start_soon(self._inhabit, slot, life, name=slot.path)
+        if not life.up:
+            await self._wait_up(slot, life)
+        if life.up:
+            self.came_up(slot)
+            return StartOutcome.UP
+        return self._did_not_come_up(slot, life, report=report)
+
+    async def _wait_up(self, slot: Slot, life: Life) -> None:
+        sup = self._sup
+        self.current = slot
+        try:
+            while not life.up and life.exit is None:
+                if sup.leaving is not None or sup.alarm or sup.fatal:
+                    life.call_off()
+                await sup.park()
+        finally:
+            self.current = None
+
+    def came_up(self, slot: Slot) -> None:
+        """Write down and say that a child is up."""
+        self._sup.core.up(slot.key, trio.current_time())
+        if self._sup.listened and not self._sup.dynamic:
+            self._sup.emit(ChildStarted, child=slot.key)
+
+    def _did_not_come_up(self, slot: Slot, life: Life, *, report: bool) -> StartOutcome:
+        if isinstance(life.exit, Failed):
+            return self.failed(slot, life.exit.error, report=report)
+        slot.life = None
+        self._sup.core.down(slot.key)
+        if not life.ignored:
+            return StartOutcome.CALLED_OFF
+        self._sup.emit(ActorIgnored, path=slot.path, incarnation=life.number)
+        return StartOutcome.IGNORED
+
+    def failed(self, slot: Slot, error: BaseException, *, report: bool = True) -> StartOutcome:
+        """Write down and say that a child did not come up."""
+        slot.life = None
+        slot.error = error
+        self._sup.core.down(slot.key)
+        if slot.start is not None:
+            number = self._sup.kernel.incarnations[slot.path]
+            self._sup.emit(ActorStartFailed, path=slot.path, incarnation=number, error=error)
+        if report:
+            self._sup.emit(ChildStartFailed, child=slot.key, error=error)
+        return StartOutcome.FAILED
+
+    @enable_ki_protection
+    async def _inhabit(self, slot: Slot, life: Life) -> None:
+        """Run incarnations of one child, one after another, as long as nobody else must act."""
+        successor: Life | None = life
+        try:
+            while successor is not None:
+                life = successor
+                await life.main()
+                successor = await self._sup.duty.succession(slot, life)
+        finally:
+            self._sup.duty.excuse(life)
+
+    def refresh_context(self) -> None:
+        """Let the next incarnation in this task begin with the context variables of a new task."""
+        trio.lowlevel.current_task().context = self._context.copy()
+
+    # -- building ------------------------------------------------------------------------------
+
+    def build(self, slot: Slot) -> Life:
+        """Build the next incarnation of a child. Raises what its constructor raises."""
+        if isinstance(slot.spec, SupervisorSpec):
+            return self._sup.nested(slot, slot.spec)
+        assert isinstance(slot.spec, Child), "a child is an actor or a supervisor"
+        assert slot.start is not None, "an actor has a start"
+        number = self._sup.kernel.next_incarnation(slot.path)
+        life = self._incarnate(slot, slot.spec, slot.start.build(), number)
+        if not has_hook(life.actor.__class__, "started"):
+            life.bring_up()  # nothing to wait for: saves a pass of the scheduler
+        return life
+
+    def _incarnate(self, slot: Slot, spec: Child, actor: Actor[Never], number: int) -> Incarnation:
+        sup = self._sup
+        box = sup.kernel.box(slot.path, spec.mailbox)
+        if box.closed_why is not None:
+            box.open(accepted_types(actor.__class__))
+        elif number > 1 and spec.mailbox.on_restart is OnRestart.DROP:
+            box.bury_all(DeadLetterWhy.RESTART, None)
+        box.incarnation = number
+        return Incarnation(
+            actor,
+            box,
+            number,
+            spawner=sup.nursery,
+            on_up=sup.child_up,
+            on_end=slot.on_end or sup.bind(slot),
+            may_resume=self._resumer(slot),
+            start_s=spec.start_s,
+            shutdown_s=0.0 if isinstance(spec.shutdown_s, BrutalKill) else spec.shutdown_s,
+            hang_s=spec.hang_s,
+        )
+
+    def _resumer(self, slot: Slot) -> Callable[[Exception], bool] | None:
+        """Return the question a failed handler asks: may I drop the message and go on?"""
+        member = self._sup.core.members[slot.key]
+        if Directive.RESUME not in member.directives.values():
+            return None
+        window = member.budget or Window(self._sup.spec.intensity)
+
+        def may_resume(error: Exception) -> bool:
+            severity = self._sup.judge.classify(slot, error).severity
+            resumes = member.directives[severity] is Directive.RESUME
+            return resumes and window.charge(trio.current_time())
+
+        return may_resume

@@ -1,0 +1,121 @@
+"""How a supervisor stops children: asked, given grace, cancelled, and proved to have ended."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from ringfence.actors.events import ChildStopFailed, StopOverdue
+from ringfence.actors.lifecycle import KILLED, SHUTDOWN, Failed
+from ringfence.supervisors.incident import ChildStopped, StopProof
+from ringfence.supervisors.spec import BRUTAL_KILL, Child, SupervisorSpec
+
+if TYPE_CHECKING:
+    from ringfence.actors.timers import Timer
+    from ringfence.supervisors.child import Life, Slot
+    from ringfence.supervisors.supervisor import SupervisorLife
+
+OVERDUE_EVERY_S: Final = 5.0
+
+
+class Stopper:
+    """Stops the children of one supervisor, and keeps what went wrong."""
+
+    __slots__ = ("_sup", "errors")
+
+    def __init__(self, sup: SupervisorLife) -> None:
+        self._sup = sup
+        self.errors: list[BaseException] = []
+
+    async def stop(self, slot: Slot) -> StopProof | None:
+        """Stop one child and wait until it has ended (R13); ``None`` if it was not running."""
+        slot.cancel_timer()
+        life = slot.life
+        if life is None:
+            return None
+        began_s = trio.current_time()
+        found_dead = life.exit is not None  # its end is in the inbox: swallowed here (R15)
+        timer = None if found_dead else self._ask(slot, life)
+        try:
+            while life.exit is None:
+                await self._sup.park()
+        finally:
+            if timer is not None:
+                timer.cancel()
+        return self._prove(slot, life, began_s, found_dead=found_dead)
+
+    async def stop_all(self) -> None:
+        """Stop everything in reverse start order; dynamic children all at once (R13, R16)."""
+        if self._sup.dynamic:
+            await self._stop_dynamic()
+            return
+        for slot in reversed(tuple(self._sup.slots.values())):
+            await self.stop(slot)
+
+    async def _stop_dynamic(self) -> None:
+        began_s = trio.current_time()
+        running = [(slot, slot.life) for slot in self._sup.slots.values() if slot.life is not None]
+        found_dead = [life.exit is not None for _, life in running]
+        timers = [self._ask(slot, life) for slot, life in running if life.exit is None]
+        for (slot, life), dead in zip(running, found_dead, strict=True):
+            slot.cancel_timer()
+            while life.exit is None:
+                await self._sup.park()
+            self._prove(slot, life, began_s, found_dead=dead)
+        for timer in timers:
+            if timer is not None:
+                timer.cancel()
+
+    def _ask(self, slot: Slot, life: Life) -> Timer | None:
+        """Ask a child to end, and see to it that it is cancelled when its grace is over."""
+        spec = slot.spec
+        assert isinstance(spec, Child | SupervisorSpec), "a child is an actor or a supervisor"
+        grace_s = 0.0 if spec.shutdown_s is BRUTAL_KILL else float(spec.shutdown_s)
+        began_s = trio.current_time()
+
+        def late() -> None:
+            if life.cancelled:  # it shields itself: say so, again and again
+                waited_s = trio.current_time() - began_s - grace_s
+                self._sup.emit(StopOverdue, child=slot.key, waited_s=waited_s)
+            else:
+                life.condemn(KILLED)
+
+        if spec.shutdown_s is BRUTAL_KILL:
+            life.condemn(KILLED)
+            grace_s = OVERDUE_EVERY_S
+        else:
+            life.leave(SHUTDOWN)
+        when_s = began_s + grace_s
+        if when_s == math.inf:
+            return None
+        return self._sup.kernel.timers.call_every(when_s, OVERDUE_EVERY_S, late)
+
+    def _prove(self, slot: Slot, life: Life, began_s: float, *, found_dead: bool) -> StopProof:
+        """Write the proof; report an answer that is not the one asked for (R14)."""
+        slot.life = None
+        exit_ = life.exit
+        assert exit_ is not None, "it has ended"
+        if isinstance(exit_, Failed):
+            self.errors.append(exit_.error)
+        assert isinstance(slot.spec, Child | SupervisorSpec), "a child is an actor or a supervisor"
+        brutal = slot.spec.shutdown_s is BRUTAL_KILL
+        proof = StopProof(
+            path=slot.path,
+            asked=not brutal and not found_dead,
+            answered=not life.cancelled,
+            took_s=trio.current_time() - began_s,
+            cancelled=life.cancelled,
+            exit=exit_,
+            left_behind=self._left_behind(slot),
+        )
+        self._sup.emit(ChildStopped, proof=proof)
+        if not self._sup.core.answered_well(slot.key, exit_, brutal=brutal):
+            self._sup.emit(ChildStopFailed, child=slot.key, exit=exit_)
+        return proof
+
+    def _left_behind(self, slot: Slot) -> tuple[str, ...]:
+        box = self._sup.kernel.boxes.get(slot.path)
+        waiting = 0 if box is None else len(box.normal) + len(box.urgent or ())
+        return (f"{waiting} messages not handled",) if waiting else ()
