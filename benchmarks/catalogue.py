@@ -76,6 +76,8 @@ RESTART = Metric("W7", "median", "us", Better.LOWER)
 RESTART_P99 = Metric("W7", "p99", "us", Better.LOWER)
 LATE_ONE = Metric("W8", "p99 beside one flooded actor", "us", Better.LOWER)
 LATE_HUNDRED = Metric("W8", "p99 beside a hundred flooded actors", "us", Better.LOWER)
+EVERY_ONE = Metric("W8", "p99 of context.every beside one", "us", Better.LOWER)
+EVERY_HUNDRED = Metric("W8", "p99 of context.every beside a hundred", "us", Better.LOWER)
 GROWTH_START = Metric("W9", "time to start, 10,000 / 1,000", "x", Better.LOWER)
 GROWTH_STOP = Metric("W9", "time to stop, 10,000 / 1,000", "x", Better.LOWER)
 GROWTH_RESTART = Metric("W9", "time of one_for_all, 10,000 / 1,000", "x", Better.LOWER)
@@ -100,6 +102,8 @@ METRICS = (
     RESTART_P99,
     LATE_ONE,
     LATE_HUNDRED,
+    EVERY_ONE,
+    EVERY_HUNDRED,
     GROWTH_START,
     GROWTH_STOP,
     GROWTH_RESTART,
