@@ -203,6 +203,9 @@ class SupervisorLife:
             self.verdict = self.verdict or verdict
             self.cancelled = True
             self.scope.cancel()
+            for slot in self.slots.values():
+                if slot.life is not None:
+                    slot.life.condemn(KILLED)  # `stopping` is shielded from our scope
 
     # -- waiting -------------------------------------------------------------------------------
 
