@@ -19,7 +19,7 @@ import inspect
 import sys
 import types
 import typing
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import trio
 from attrs import frozen
@@ -113,7 +113,7 @@ class Actor(Generic[M_contra]):
         # The loop that calls the hooks is protected from KeyboardInterrupt; user code is not, or
         # a handler that spins could not be interrupted.
         for hook in ("started", "receive", "stopping"):
-            method = cls.__dict__.get(hook)
+            method = getattr(cls, hook)  # its own, or that of a base which is no actor
             if inspect.isfunction(method):
                 trio.lowlevel.disable_ki_protection(method)
 
@@ -241,24 +241,34 @@ def _argument_of(cls: type) -> object:
         if origin is Actor:
             return typing.get_args(base)[0]
         if isinstance(origin, type) and issubclass(origin, Actor):
-            inner = _argument_of(origin)
-            if isinstance(inner, TypeVar):
-                return typing.get_args(base)[origin.__parameters__.index(inner)]  # type: ignore[attr-defined]
-            return inner
+            return _filled_in(_argument_of(origin), origin, typing.get_args(base))
     for plain in cls.__bases__:
         if plain is not Actor and issubclass(plain, Actor):
             return _argument_of(plain)
     return object
 
 
-def _collect(argument: object, cls: type, found: set[type]) -> bool:
+def _filled_in(argument: Any, origin: Any, given: tuple[object, ...]) -> object:
+    """Return ``argument`` with the type variables of the generic class ``origin`` filled in."""
+    values = dict(zip(origin.__parameters__, given, strict=False))
+    if isinstance(argument, TypeVar):
+        return values.get(argument, argument)
+    variables = getattr(argument, "__parameters__", ())
+    return argument[tuple(values.get(var, var) for var in variables)] if variables else argument
+
+
+def _collect(argument: Any, cls: type, found: set[type]) -> bool:
     """Add the classes of one type expression to ``found``; return False for "anything"."""
     if isinstance(argument, typing.ForwardRef):
-        argument = _resolved(argument.__forward_arg__, cls)
-    if hasattr(argument, "__value__"):  # a type alias of Python 3.12
-        argument = argument.__value__
-    if hasattr(argument, "__supertype__"):
-        argument = argument.__supertype__
+        return _collect(_resolved(argument.__forward_arg__, cls), cls, found)
+    if isinstance(argument, typing.NewType):
+        return _collect(argument.__supertype__, cls, found)
+    if hasattr(argument, "__value__") and not isinstance(argument, type):
+        return _collect(argument.__value__, cls, found)  # a type alias of Python 3.12
+    if argument is typing.Never or argument is typing.NoReturn:
+        return True
+    if typing.is_typeddict(argument):
+        argument = dict
     origin = typing.get_origin(argument)
     if origin is typing.Union or origin is types.UnionType:
         known = True
@@ -274,9 +284,22 @@ def _collect(argument: object, cls: type, found: set[type]) -> bool:
         argument = type(None)
     if isinstance(origin, type):
         argument = origin
-    if not isinstance(argument, type) or argument is object:
+    if not isinstance(argument, type) or argument is object or not _checkable(argument):
         return False
-    found.add(argument)
+    found.update((argument, *_PROMOTED.get(argument, ())))
+    return True
+
+
+_PROMOTED: dict[type, tuple[type, ...]] = {float: (int,), complex: (float, int)}
+"""Type checkers let an ``int`` pass for a ``float``; so do we."""
+
+
+def _checkable(cls: type) -> bool:
+    """Say whether ``isinstance`` works with ``cls``: not for ``Any`` and most protocols."""
+    try:
+        isinstance(None, cls)
+    except TypeError:
+        return False
     return True
 
 
@@ -284,5 +307,5 @@ def _resolved(text: str, cls: type) -> object:
     """Return the type a quoted annotation names, or ``object`` if it cannot be known here."""
     try:
         return eval(text, vars(sys.modules[cls.__module__]))  # noqa: S307 - the user's own annotation
-    except (NameError, KeyError, AttributeError):
+    except (NameError, KeyError, AttributeError, TypeError):
         return object

@@ -14,16 +14,13 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 import trio
 from attrs import frozen
-from trio.lowlevel import Abort, enable_ki_protection, reschedule
+from trio.lowlevel import enable_ki_protection, reschedule
 
-from ringfence.actors.errors import AskTimeout
 from ringfence.actors.message import address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ringfence.actors.mailbox import Mailbox, MailboxStatistics
-    from ringfence.actors.message import Ask, Asking, AskOf
+    from ringfence.actors.message import Ask, AskOf
 
 M_contra = TypeVar("M_contra", contravariant=True)
 R = TypeVar("R")
@@ -83,15 +80,16 @@ class Ref(Generic[M_contra]):
 
         Raises:
           MessageRefused: as `tell`.
+          MailboxFull: the message is urgent, and so many urgent ones wait; they have no queue.
         """
         await trio.lowlevel.checkpoint()
         box = self._box
-        again = False
-        while box.held_back(message):
-            await box.wait_room(again=again)
-            again = True
-        self.tell(message)
+        if box.held_back(message):
+            await box.wait_room(message)
+        else:
+            self.tell(message)
 
+    @enable_ki_protection  # a task that waits for an answer must not be torn out half-way
     async def ask(self, question: AskOf[M_contra, R], *, within_s: float) -> R:
         """Put a question and wait for its answer, at most ``within_s`` seconds.
 
@@ -115,11 +113,16 @@ class Ref(Generic[M_contra]):
             await trio.lowlevel.checkpoint()
             raise box.absent()
         deadline_s = trio.current_time() + within_s
-        asking = address(cast("Ask[R]", question), trio.lowlevel.current_task(), box, deadline_s)
-        box.put_question(asking)
-        timer = box.kernel.timers.call_at(deadline_s, _expiry(asking, within_s))
+        task = trio.lowlevel.current_task()
+        asking = address(cast("Ask[R]", question), task, box, within_s, deadline_s)
         try:
-            return await trio.lowlevel.wait_task_rescheduled(_abort(asking))  # type: ignore[no-any-return]
+            box.put_question(asking)
+        except BaseException:
+            asking.void()
+            raise
+        timer = box.kernel.timers.call_at(deadline_s, asking.expire)
+        try:
+            return await trio.lowlevel.wait_task_rescheduled(asking.abort)  # type: ignore[no-any-return]
         finally:
             timer.cancel()
 
@@ -135,18 +138,3 @@ class Ref(Generic[M_contra]):
 
     def __repr__(self) -> str:
         return f"Ref({self.path!r})"
-
-
-def _abort(asking: Asking) -> Callable[[object], Abort]:
-    def abort(_raise_cancel: object) -> Abort:
-        asking.void()
-        return Abort.SUCCEEDED
-
-    return abort
-
-
-def _expiry(asking: Asking, within_s: float) -> Callable[[], None]:
-    def expire() -> None:
-        asking.refuse(AskTimeout(limit=within_s, elapsed=within_s, scope=asking.box.path))
-
-    return expire

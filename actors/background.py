@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ringfence.actors.outcomes import cancelled_from_outside, merged, split_cancelled, stray
+from ringfence.actors.outcomes import cancelled_from_outside, split_cancelled, stray
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -59,34 +59,33 @@ class Background:
                 if self._closing:
                     self._nursery.cancel_scope.cancel()
                 await trio.sleep_forever()
-        except BaseException as error:  # noqa: BLE001 - cancellations go on, the rest is kept
-            cancelled, rest = split_cancelled(error)
-            if rest is not None:
-                self.errors.extend(
-                    rest.exceptions if isinstance(rest, BaseExceptionGroup) else [rest]
-                )
-            if cancelled is not None:
-                raise cancelled from None
         finally:
             self._closed = True
             if self._closer is not None:
                 trio.lowlevel.reschedule(self._closer)
-            elif not self._closing:
-                self._on_failure()
 
     async def _run(self, fn: Callable[..., Awaitable[object]], args: tuple[object, ...]) -> None:
         """Run one task; a cancellation nobody asked for is its failure, not its end."""
         try:
             await fn(*args)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - cancellations go on, the rest is kept
             cancelled, rest = split_cancelled(error)
-            if cancelled is None or cancelled_from_outside():
-                raise
-            failure = stray(self._path, cancelled)
-            raise (failure if rest is None else merged([rest, failure], self._path)) from cancelled
+            if rest is not None:
+                self._failed(rest)
+            if cancelled is not None and not cancelled_from_outside():
+                self._failed(stray(self._path, cancelled))
+            elif cancelled is not None:
+                raise cancelled from None
+
+    def _failed(self, error: BaseException) -> None:
+        """Keep the failure of one task; end the others and the actor now, not when all are done."""
+        self.errors.append(error)
+        if not self._closing:
+            self.cancel()
+            self._on_failure()
 
     def cancel(self) -> None:
-        """Cancel all tasks."""
+        """Cancel all tasks, and those still to be started."""
         self._closing = True
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()

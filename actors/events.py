@@ -123,10 +123,15 @@ class ChildStartFailed(Event):
 
 @frozen(kw_only=True)
 class ChildStopFailed(Event):
-    """A child that was told to stop ended in another way than asked. OTP: shutdown_error."""
+    """A child that was told to stop ended in another way than asked. OTP: shutdown_error.
+
+    A dynamic supervisor stops all its children at once and says this once for each way to end
+    wrongly: ``child`` is then the id of its template, ``count`` how many ended so.
+    """
 
     child: str
     exit: Exit
+    count: int = 1
 
 
 @frozen(kw_only=True)
@@ -235,9 +240,12 @@ class EventStream:
 
     def emit(self, event: Event) -> None:
         """Hand ``event`` to every listener."""
+        dropped: list[Event] = []
         for listener in self.listeners:
             try:
                 listener(event)
             except Exception as error:  # noqa: BLE001 - an observer must never harm the observed
                 self.listeners = tuple(other for other in self.listeners if other is not listener)
-                self.emit(ListenerDropped(at_s=event.at_s, path=event.path, error=error))
+                dropped.append(ListenerDropped(at_s=event.at_s, path=event.path, error=error))
+        for drop in dropped:  # only now: the others have seen the event it happened on
+            self.emit(drop)

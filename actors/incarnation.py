@@ -76,6 +76,7 @@ class Incarnation:
         "called_off",
         "cancelled",
         "cleanup",
+        "cut_off",
         "errors",
         "exit",
         "hang_s",
@@ -141,6 +142,7 @@ class Incarnation:
         self.called_off = False  # the start is no longer wanted
         self.verdict: BaseException | Killed | None = None  # why the scope was cancelled
         self.cancelled = False  # its grace was over, or it was killed
+        self.cut_off: tuple[object] | None = None  # the message a cancellation interrupted
         self.errors: list[BaseException] = []
         self.scope = trio.CancelScope()
         self.cleanup: trio.CancelScope | None = None
@@ -201,7 +203,7 @@ class Incarnation:
             return False
         if isinstance(answer, Info):
             self.info = answer.value
-        if self.called_off:  # the stop came while `started` swallowed the cancellation
+        if self.verdict is not None:  # condemned too late for `started` to notice
             return False
         self.bring_up()
         self.on_up(self)
@@ -216,20 +218,22 @@ class Incarnation:
             self.state = move(self.state, Trigger.LEAVE)
             reason = self._exit_so_far()
             if isinstance(reason, Failed) and self.box.pending:
-                self.box.refuse_asks(ActorCrashed(path=self.box.path, cause=reason.error))
+                cause = reason.error
+                self.box.refuse_asks(lambda: ActorCrashed(path=self.box.path, cause=cause))
             if has_hook(self.actor.__class__, "stopping") and not isinstance(reason, Killed):
                 await self._clean_up(reason)
         if self.background is not None:
             await self.background.close()
             self._collect_background()
         if self.box.pending:
-            self.box.refuse_asks(ActorDown(path=self.box.path, cause=None))
+            self.box.refuse_asks(lambda: ActorDown(path=self.box.path, cause=None))
 
     async def _clean_up(self, reason: Exit) -> None:
-        """Run ``stopping()``, bounded: by the supervisor's timer if it asked, else by our own."""
-        deadline_s = math.inf
-        if self.leaving is None or isinstance(reason, Failed):
-            deadline_s = trio.current_time() + self.shutdown_s
+        """Run ``stopping()``, bounded, whoever asked for the end.
+
+        A supervisor's own timer may be due earlier: it counts from the moment it asked.
+        """
+        deadline_s = trio.current_time() + self.shutdown_s
         self.cleanup = cleanup = trio.CancelScope(shield=True, deadline=deadline_s)
         try:
             with cleanup:
@@ -256,6 +260,8 @@ class Incarnation:
             self.verdict = None
         self._release()
         self.exit = self._exit_so_far()
+        if self.cut_off is not None:
+            self._bury_cut_off(*self.cut_off)
         if self.up:
             self.state = move(self.state, Trigger.CLOSED)
             if self.kernel.events.listeners:
@@ -273,8 +279,16 @@ class Incarnation:
         self.errors = []  # the exit has them; a second path to a traceback keeps frames alive
         self.on_end(self)
 
+    def _bury_cut_off(self, message: object) -> None:
+        """Bury the message whose handler was cancelled, with the reason if it was a failure."""
+        if isinstance(self.exit, Failed):
+            self.box.bury(_plain(message), DeadLetterWhy.CRASHED_ON, self.exit.error)
+        else:
+            self.box.bury(_plain(message), DeadLetterWhy.STOPPED, None)
+
     def _release(self) -> None:
         """End what must not outlive the incarnation."""
+        self.box.system = None  # it was told of ends it watched; the next one did not ask
         for timer in self.timers or ():
             timer.cancel()
         if self.hang_timer is not None:
@@ -306,11 +320,16 @@ class Incarnation:
         if self.verdict is None:
             self.verdict = verdict
         self.cancelled = True
-        self.scope.cancel()
+        self._interrupt()
         if self.cleanup is not None:
             self.cleanup.cancel()
         if self.background is not None:
             self.background.cancel()
+
+    def _interrupt(self) -> None:
+        """Cancel the handler in progress, and begin no other."""
+        self.box.express = True
+        self.scope.cancel()
 
     def _collect_background(self) -> None:
         if self.background is not None:
@@ -325,7 +344,8 @@ class Incarnation:
         if cancelled is None:
             return
         if cancelled_from_outside():
-            self.verdict = KILLED
+            if self.verdict is None:
+                self.verdict = KILLED
             self.cancelled = True
         else:
             self.errors.append(stray(self.box.path, cancelled))
@@ -347,6 +367,7 @@ class Incarnation:
             if not depth:
                 if box.senders:
                     box.let_senders_in()
+                    continue
                 await box.park()
                 batch = 1
                 began_s = pace.now_s()
@@ -369,6 +390,9 @@ class Incarnation:
                             await waiting
             except Exception as error:  # noqa: BLE001 - re-raised unless the child resumes
                 self._poisoned(message, error)
+            except BaseException:
+                self.cut_off = (message,)
+                raise
             finally:
                 box.handled += taken
                 self.since_s = math.inf
@@ -384,7 +408,7 @@ class Incarnation:
     async def _drain_express(self) -> bool:
         """Handle the system and urgent lanes; return True if told to leave."""
         box, pace = self.box, self.kernel.pace
-        while self.leaving is None:
+        while self.leaving is None and not self.scope.cancel_called:
             if box.system:
                 message: object = box.system.popleft()
             elif box.urgent:
@@ -402,6 +426,9 @@ class Incarnation:
                     await self._handle(message)
             except Exception as error:  # noqa: BLE001 - re-raised unless the child resumes
                 self._poisoned(message, error)
+            except BaseException:
+                self.cut_off = (message,)
+                raise
             finally:
                 self.since_s = math.inf
             if pace.used_up(pace.now_s()):
@@ -415,14 +442,16 @@ class Incarnation:
 
     async def _serve(self, envelope: object) -> None:
         """Handle what is not a plain message: a conflated slot, or a question."""
-        if isinstance(envelope, Latest):
+        if not isinstance(envelope, Asking):
+            assert isinstance(envelope, Latest), "every envelope is an Asking or a Latest"
             await self._handle(self.box.take(envelope))
             return
-        assert isinstance(envelope, Asking), "every envelope is an Asking or a Latest"
         if envelope.state is not PortState.WAITING or trio.current_time() >= envelope.deadline_s:
             return  # nobody waits for the answer any more: do not work on it
-        await self._handle(envelope.question)
-        if envelope.state is PortState.WAITING and not envelope.deferred:
+        waiting = self.actor.receive(envelope.question)
+        if waiting is not None:
+            await waiting
+        if envelope.unanswered():
             envelope.refuse(NoReply(path=self.box.path, question=envelope.question))
 
     def _poisoned(self, message: object, error: Exception) -> None:
@@ -433,11 +462,8 @@ class Incarnation:
         resumed = self.may_resume is not None and self.may_resume(error)
         if isinstance(message, Asking):
             message.refuse(ActorCrashed(path=self.box.path, cause=error))
-            message = message.question
-        elif isinstance(message, Latest):
-            message = message.message
         why = DeadLetterWhy.RESUMED_PAST if resumed else DeadLetterWhy.CRASHED_ON
-        self.box.bury(message, why, error)
+        self.box.bury(_plain(message), why, error)
         if not resumed:
             raise error
         if self.kernel.events.listeners:
@@ -475,6 +501,7 @@ class Incarnation:
 
     def after(self, delay_s: float, message: object) -> Timer:
         """See `Context.after`."""
+        self._require_alive()
         if not delay_s >= 0:
             msg = f"delay_s={delay_s!r}: a delay is 0 seconds or more"
             raise ValueError(msg)
@@ -489,6 +516,7 @@ class Incarnation:
 
     def every(self, period_s: float, message: object) -> Timer:
         """See `Context.every`."""
+        self._require_alive()
         if not 0 < period_s < math.inf:
             msg = f"period_s={period_s!r}: a period is a finite number of seconds above 0"
             raise ValueError(msg)
@@ -513,6 +541,7 @@ class Incarnation:
 
     def watch(self, ref: Ref[object]) -> None:
         """See `Context.watch`."""
+        self._require_alive()
         self._require_accepted(Terminated, "watch")
         box = self.kernel.box(ref.path)
         if box.closed_why is not None:
@@ -534,6 +563,7 @@ class Incarnation:
 
     def subscribe(self, topic: type) -> None:
         """See `Context.subscribe`."""
+        self._require_alive()
         self._require_accepted(topic, "subscribe to")
         if self.topics is None:
             self.topics = set()
@@ -543,6 +573,11 @@ class Incarnation:
     def unsubscribe(self, topic: type) -> None:
         """See `Context.unsubscribe`."""
         self.kernel.unsubscribe(self.box, topic)
+
+    def _require_alive(self) -> None:
+        """Refuse to begin what nobody would end: somebody kept the context of an ended actor."""
+        if self.exit is not None:
+            raise ActorDown(path=self.box.path, cause=None)
 
     def _require_accepted(self, topic: type, verb: str) -> None:
         accepted = self.box.accepted
@@ -556,7 +591,15 @@ class Incarnation:
 
     def start_soon(self, fn: Callable[..., Awaitable[object]], args: tuple[object, ...]) -> None:
         """See `Context.start_soon`."""
+        self._require_alive()
         if self.background is None:
-            self.background = Background(self.box.path, self.scope.cancel)
+            self.background = Background(self.box.path, self._interrupt)
             self.spawner.start_soon(self.background.keep, name=f"{self.box.path} (background)")
         self.background.start_soon(fn, args)
+
+
+def _plain(entry: object) -> object:
+    """Return the message in an entry of a mailbox."""
+    if isinstance(entry, Asking):
+        return entry.question
+    return entry.message if isinstance(entry, Latest) else entry

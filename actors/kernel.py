@@ -24,17 +24,20 @@ if TYPE_CHECKING:
 
 DEAD_LETTERS_KEPT_MAX: Final = 1000
 
+Kept = tuple[float, str, object, DeadLetterWhy, BaseException | None, str | None]
+
 
 class Kernel:
     """The shared services of one running tree."""
 
     __slots__ = (
+        "_buried",
+        "_subscriptions",
         "_topic_cache",
         "_topics",
         "boxes",
         "controls",
         "dead_letter_count",
-        "dead_letters",
         "events",
         "incarnations",
         "pace",
@@ -48,9 +51,10 @@ class Kernel:
         self.boxes: dict[str, Mailbox] = {}
         self.incarnations: dict[str, int] = {}
         self.controls: dict[str, object] = {}  # path of a supervisor -> its handle
-        self.dead_letters: deque[DeadLetter] = deque(maxlen=DEAD_LETTERS_KEPT_MAX)
+        self._buried: deque[Kept] = deque(maxlen=DEAD_LETTERS_KEPT_MAX)
         self.dead_letter_count = 0
-        self._topics: dict[type, dict[Mailbox, None]] = {}
+        self._topics: dict[type, dict[Mailbox, int]] = {}
+        self._subscriptions = 0
         self._topic_cache: dict[type, tuple[Ref[object], ...]] = {}
 
     # -- addresses -----------------------------------------------------------------------------
@@ -108,20 +112,24 @@ class Kernel:
         self, path: str, message: object, why: DeadLetterWhy, cause: BaseException | None
     ) -> None:
         """Keep a message nobody handled, count it, and tell who listens."""
-        hint = self.nearest(path) if why is DeadLetterWhy.UNKNOWN_NAME else None
-        letter = DeadLetter(
-            at_s=trio.current_time(), path=path, message=message, why=why, cause=cause, hint=hint
-        )
         self.dead_letter_count += 1
-        self.dead_letters.append(letter)
+        hint = self.nearest(path) if why is DeadLetterWhy.UNKNOWN_NAME else None
+        kept = (trio.current_time(), path, message, why, cause, hint)
+        self._buried.append(kept)
         if self.events.listeners:
-            self.events.emit(letter)
+            self.events.emit(_letter(kept))
+
+    @property
+    def dead_letters(self) -> list[DeadLetter]:
+        """The last thousand messages nobody handled, the oldest first."""
+        return [_letter(kept) for kept in self._buried]
 
     # -- topics --------------------------------------------------------------------------------
 
     def subscribe(self, box: Mailbox, topic: type) -> None:
         """Let ``box`` get every published message of class ``topic`` or below."""
-        self._topics.setdefault(topic, {})[box] = None
+        self._subscriptions += 1
+        self._topics.setdefault(topic, {}).setdefault(box, self._subscriptions)
         self._topic_cache.clear()
 
     def unsubscribe(self, box: Mailbox, topic: type) -> None:
@@ -142,9 +150,15 @@ class Kernel:
                 self.box(ref.path).bury(message, DeadLetterWhy.FULL, full)
 
     def _subscribers(self, cls: type) -> tuple[Ref[object], ...]:
-        boxes: dict[Mailbox, None] = {}
+        since: dict[Mailbox, int] = {}
         for base in cls.__mro__:
-            boxes.update(self._topics.get(base, {}))
-        refs = tuple(Ref[object](box) for box in boxes)
+            for box, number in self._topics.get(base, {}).items():
+                since[box] = min(number, since.get(box, number))
+        refs = tuple(Ref[object](box) for box in sorted(since, key=since.__getitem__))
         self._topic_cache[cls] = refs
         return refs
+
+
+def _letter(kept: Kept) -> DeadLetter:
+    at_s, path, message, why, cause, hint = kept
+    return DeadLetter(at_s=at_s, path=path, message=message, why=why, cause=cause, hint=hint)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 from attrs import frozen
+from outcome import capture
 from trio.lowlevel import Abort, enable_ki_protection, reschedule
 
 from ringfence.actors.errors import (
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from ringfence.actors.kernel import Kernel
 
 CAPACITY_DEFAULT: Final = 1000
+
+NOBODYS: Final = object()
+"""In place of a question whose asker is gone: it is lost to nobody, so it is no dead letter."""
 
 
 class Overflow(enum.Enum):
@@ -155,7 +159,7 @@ class Mailbox:
         self.incarnation = 0
         self.pending: set[Asking] = set()
         self.latest: dict[object, Latest] | None = None
-        self.senders: deque[trio.lowlevel.Task] = deque()
+        self.senders: deque[tuple[trio.lowlevel.Task, object]] = deque()
         self.watchers: dict[Mailbox, int] | None = None
         self.handled = 0
         self.depth_max = 0
@@ -170,10 +174,10 @@ class Mailbox:
         """Accept messages of the classes in ``accepted`` (``None``: of any class)."""
         self.accepted = accepted
         self.closed_why = None
+        self.down_because = None
         self.limit = self.spec.capacity
-        if self.spec.overflow is Overflow.CONFLATE:
-            self.latest = {}
-        elif accepted is not None:
+        self.latest = {} if self.spec.overflow is Overflow.CONFLATE else None
+        if self.latest is None and accepted is not None:
             self.accepts.update(cls for cls in accepted if not issubclass(cls, Urgent))
 
     def close(self, why: DeadLetterWhy, cause: BaseException | None) -> None:
@@ -183,41 +187,41 @@ class Mailbox:
         self.closed_why = why
         self.down_because = cause
         self.accepts.clear()
-        self.refuse_asks(ActorDown(path=self.path, cause=cause))
         self.bury_all(why, cause)
         while self.senders:
-            self.let_sender_try()
+            self.let_sender_in()
 
     def bury_all(self, why: DeadLetterWhy, cause: BaseException | None) -> None:
-        """Make dead letters of everything that waits."""
+        """Refuse the questions that wait, and make dead letters of everything else."""
+        self.refuse_asks(lambda: ActorDown(path=self.path, cause=cause))
         for lane in (self.urgent, self.normal):
             while lane:
                 self.bury(self._open_envelope(lane.popleft()), why, cause)
 
     def bury(self, message: object, why: DeadLetterWhy, cause: BaseException | None) -> None:
         """Make a dead letter of one message, and count it."""
-        if message is not None:
+        if message is not NOBODYS:
             self.dead_letters += 1
             self.kernel.bury(self.path, message, why, cause)
 
-    def refuse_asks(self, error: ActorDown | ActorCrashed) -> None:
-        """Fail every question that waits or is being worked on."""
+    def refuse_asks(self, error: Callable[[], ActorDown | ActorCrashed]) -> None:
+        """Fail every question that waits or is being worked on, each with an error of its own."""
         for asking in tuple(self.pending):
-            asking.refuse(error)
+            asking.refuse(error())
 
     def refuse_now(self, cause: BaseException | None) -> None:
         """Refuse questions from now on: the actor is down and will not be back at once."""
         self.down_because = cause if cause is not None else ActorDown(path=self.path, cause=None)
-        self.refuse_asks(ActorDown(path=self.path, cause=cause))
+        self.refuse_asks(lambda: ActorDown(path=self.path, cause=cause))
 
-    def _open_envelope(self, entry: object) -> object | None:
-        """Return the message in an entry; ``None`` if nobody waits for it any more."""
+    def _open_envelope(self, entry: object) -> object:
+        """Return the message in an entry; `NOBODYS` if it is a question nobody waits for."""
         if entry.__class__ not in ENVELOPES:
             return entry
         if isinstance(entry, Latest):
             return self.take(entry)
         assert isinstance(entry, Asking), "every envelope is an Asking or a Latest"
-        return entry.question if entry.state is PortState.WAITING else None
+        return entry.question if entry.state is PortState.WAITING else NOBODYS
 
     # -- putting in ----------------------------------------------------------------------------
 
@@ -344,33 +348,31 @@ class Mailbox:
         self.parked = None
         return Abort.SUCCEEDED
 
-    async def wait_room(self, *, again: bool) -> None:
-        """Wait, in turn, until there may be room or the mailbox has closed.
-
-        ``again``: somebody else took the room; this sender keeps its place at the head.
-        """
-        task = trio.lowlevel.current_task()
-        if again:
-            self.senders.appendleft(task)
-        else:
-            self.senders.append(task)
+    @enable_ki_protection
+    async def wait_room(self, message: object) -> None:
+        """Wait, in turn, until ``message`` was put in or the mailbox has closed."""
+        sender = (trio.lowlevel.current_task(), message)
+        self.senders.append(sender)
 
         def abort(_raise_cancel: object) -> Abort:
-            self.senders.remove(task)
+            self.senders.remove(sender)
             return Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
 
     @enable_ki_protection
-    def let_sender_try(self) -> None:
-        """Wake the sender that has waited longest."""
-        if self.senders:
-            reschedule(self.senders.popleft())
+    def let_sender_in(self) -> None:
+        """Put in the message of the sender that has waited longest, and wake it.
+
+        Were the sender to put it in itself, the scheduler would decide who of two comes first.
+        """
+        task, message = self.senders.popleft()
+        reschedule(task, capture(self.put, message))
 
     def let_senders_in(self) -> None:
-        """Wake as many waiting senders as there is room for."""
+        """Let in as many waiting senders as there is room for."""
         for _ in range(min(len(self.senders), self.limit - len(self.normal))):
-            self.let_sender_try()
+            self.let_sender_in()
 
     def statistics(self) -> MailboxStatistics:
         """Return the numbers as they are now."""
@@ -399,7 +401,9 @@ class Mailbox:
 
     def held_back(self, message: object) -> bool:
         """Whether ``message`` would not find room now, so that a sender has to wait."""
-        if self.closed_why is not None or len(self.normal) < self.limit:
+        if self.closed_why is not None:
+            return False
+        if len(self.normal) < self.limit and not self.senders:
             return False
         if isinstance(message, Urgent) or self.spec.overflow is Overflow.DROP_OLDEST:
             return False

@@ -22,13 +22,15 @@ import copy
 import enum
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-import trio
 from outcome import Error, Value
+from trio.lowlevel import Abort, enable_ki_protection, reschedule
 
-from ringfence.actors.errors import ReplyTwice
+from ringfence.actors.errors import AskTimeout, ReplyTwice
 
 if TYPE_CHECKING:
     from typing import Self
+
+    import trio
 
     from ringfence.actors.mailbox import Mailbox
 
@@ -53,50 +55,67 @@ class PortState(enum.Enum):
     WAITING = "waiting"
     ANSWERED = "answered"
     VOID = "void"
-    """The asker is gone (its deadline passed, or it was cancelled): a late reply goes nowhere."""
+    """The asker is gone (deadline, cancellation, end of the actor): a late reply goes nowhere."""
 
 
 class Asking:
     """One question on its way: the envelope in the mailbox and the port the answer goes back to.
 
     The asker gets exactly one outcome, whichever comes first: the reply, an error, its deadline,
-    its own cancellation. All of them go through `_settle` or `void`, which look at ``state``.
+    its own cancellation. Each of them looks at ``state`` and changes it, with no checkpoint in
+    between.
     """
 
-    __slots__ = ("box", "deadline_s", "deferred", "question", "state", "task")
+    __slots__ = ("box", "deadline_s", "deferred", "question", "state", "task", "within_s")
 
     def __init__(
-        self, question: Ask[object], task: trio.lowlevel.Task, box: Mailbox, deadline_s: float
+        self,
+        question: Ask[object],
+        task: trio.lowlevel.Task,
+        box: Mailbox,
+        within_s: float,
+        deadline_s: float,
     ) -> None:
         self.question = question
         self.task = task
         self.box = box
+        self.within_s = within_s
         self.deadline_s = deadline_s
         self.state = PortState.WAITING
         self.deferred = False
 
-    @trio.lowlevel.enable_ki_protection
-    def answer(self, value: object) -> None:
-        """Give the asker its answer; drop it silently if the asker is gone."""
+    def unanswered(self) -> bool:
+        """Whether the asker waits and nobody promised to answer later."""
+        return self.state is PortState.WAITING and not self.deferred
+
+    @enable_ki_protection
+    def answer(self, outcome: Value[object] | Error) -> None:
+        """Give the asker the actor's answer; drop it silently if the asker is gone."""
         if self.state is PortState.WAITING:
             self.state = PortState.ANSWERED
             self.box.pending.discard(self)
-            trio.lowlevel.reschedule(self.task, Value(value))
+            reschedule(self.task, outcome)
         elif self.state is PortState.ANSWERED:
             raise ReplyTwice(path=self.box.path, question=self.question)
 
-    @trio.lowlevel.enable_ki_protection
-    def refuse(self, error: Exception) -> bool:
-        """Fail the question unless it already has an outcome; say whether it had none."""
-        if self.state is not PortState.WAITING:
-            return False
-        self.state = PortState.ANSWERED
-        self.box.pending.discard(self)
-        trio.lowlevel.reschedule(self.task, Error(error))
-        return True
+    @enable_ki_protection
+    def refuse(self, error: Exception) -> None:
+        """Fail the question in the name of the runtime, unless it has its outcome already."""
+        if self.state is PortState.WAITING:
+            self.void()
+            reschedule(self.task, Error(error))
+
+    def expire(self) -> None:
+        """Fail the question: its deadline has come."""
+        self.refuse(AskTimeout(limit=self.within_s, elapsed=self.within_s, scope=self.box.path))
+
+    def abort(self, _raise_cancel: object) -> Abort:
+        """The asker is cancelled."""
+        self.void()
+        return Abort.SUCCEEDED
 
     def void(self) -> None:
-        """Forget the asker: it was cancelled."""
+        """Nobody waits any more: an answer from now on goes nowhere."""
         self.state = PortState.VOID
         self.box.pending.discard(self)
 
@@ -126,7 +145,7 @@ class Ask(Generic[R_co]):
         """
         port = port_of(self)
         if port is not None:
-            port.answer(value)
+            port.answer(Value(value))
 
     def fail(self, error: Exception) -> None:
         """Answer the asker with ``error``: it is raised from its ``ask``.
@@ -135,8 +154,8 @@ class Ask(Generic[R_co]):
         is raised, not sent.
         """
         port = port_of(self)
-        if port is not None and not port.refuse(error) and port.state is PortState.ANSWERED:
-            raise ReplyTwice(path=port.box.path, question=self)
+        if port is not None:
+            port.answer(Error(error))
 
     def defer(self) -> None:
         """Promise to answer after the handler has returned, from a later message or a task.
@@ -147,6 +166,14 @@ class Ask(Generic[R_co]):
         port = port_of(self)
         if port is not None:
             port.deferred = True
+
+    def __getstate__(self) -> object:
+        """Leave the port behind: neither a copy nor a question sent elsewhere has an asker."""
+        state = object.__getstate__(self)
+        if not isinstance(state, tuple):
+            return state
+        attributes, slots = state
+        return attributes, {name: slots[name] for name in slots if name != "_port"}
 
 
 class AskOf(Protocol[M_co, R_co]):
@@ -164,7 +191,9 @@ def port_of(question: Ask[object]) -> Asking | None:
     return getattr(question, "_port", None)
 
 
-def address(question: Q, task: trio.lowlevel.Task, box: Mailbox, deadline_s: float) -> Asking:
+def address(
+    question: Q, task: trio.lowlevel.Task, box: Mailbox, within_s: float, deadline_s: float
+) -> Asking:
     """Put a question into its envelope.
 
     A question object that is still on its way from an earlier ``ask`` is copied first, so that
@@ -173,7 +202,7 @@ def address(question: Q, task: trio.lowlevel.Task, box: Mailbox, deadline_s: flo
     before = port_of(question)
     if before is not None and before.state is not PortState.ANSWERED:
         question = copy.copy(question)
-    asking = Asking(question, task, box, deadline_s)
+    asking = Asking(question, task, box, within_s, deadline_s)
     _bind_port(question, asking)
     return asking
 

@@ -23,16 +23,12 @@ _PRUNE_AT_LEAST = 64
 class Timer:
     """One pending call. `cancel` it as often as you like; after it fired that does nothing."""
 
-    __slots__ = ("_call", "_seq", "_service", "when_s")
+    __slots__ = ("_call", "_service", "when_s")
 
-    def __init__(self, service: Timers, when_s: float, seq: int, call: Callable[[], None]) -> None:
+    def __init__(self, service: Timers, when_s: float, call: Callable[[], None]) -> None:
         self._service = service
         self.when_s = when_s
-        self._seq = seq
         self._call: Callable[[], None] | None = call
-
-    def __lt__(self, other: Timer) -> bool:
-        return (self.when_s, self._seq) < (other.when_s, other._seq)
 
     @property
     def pending(self) -> bool:
@@ -55,47 +51,55 @@ class Timer:
 class PeriodicTimer(Timer):
     """A timer that comes again, without drift; periods it missed are skipped."""
 
-    __slots__ = ("_period_s",)
+    __slots__ = ("_first_s", "_period_s", "_turn")
 
     def __init__(
         self,
         service: Timers,
         when_s: float,
-        seq: int,
         call: Callable[[], None],
         period_s: float,
     ) -> None:
-        super().__init__(service, when_s, seq, call)
+        super().__init__(service, when_s, call)
+        self._first_s = when_s
         self._period_s = period_s
+        self._turn = 0  # times are counted from the first one: adding up would drift
 
     def fire(self) -> None:
         """Make the call, and wait for the next time that is still to come."""
         call = self._call
         if call is not None:
-            missed = (trio.current_time() - self.when_s) // self._period_s
-            self.when_s += self._period_s * (1 + missed)
+            self.when_s = self._next_s(trio.current_time())
             self._service.put(self)
             call()
+
+    def _next_s(self, now_s: float) -> float:
+        passed = int((now_s - self._first_s) // self._period_s)
+        self._turn = max(self._turn, passed) + 1
+        if self._first_s + self._turn * self._period_s <= now_s:  # the division was rounded down
+            self._turn += 1
+        # A period too short for the clock's precision must not stand still.
+        return max(self._first_s + self._turn * self._period_s, math.nextafter(now_s, math.inf))
 
 
 class Timers:
     """The heap and the task. Times are seconds of `trio.current_time`, so a virtual clock works."""
 
-    __slots__ = ("_cancelled", "_heap", "_seq", "_sleep")
+    __slots__ = ("_cancelled", "_heap", "_seq", "_sleep", "_wakes_s")
 
     def __init__(self) -> None:
-        self._heap: list[Timer] = []
+        self._heap: list[tuple[float, int, Timer]] = []  # the number keeps equal times in order
         self._seq = 0
         self._cancelled = 0  # cancelled entries still in the heap; they are swept in bulk
         self._sleep: trio.CancelScope | None = None
+        self._wakes_s = -math.inf  # when the task wakes by itself
 
     def call_at(self, when_s: float, call: Callable[[], None]) -> Timer:
         """Call ``call()`` at ``when_s``, or as soon as the loop is free after it.
 
         Calls due at the same time happen in the order they were asked for.
         """
-        self._seq += 1
-        timer = Timer(self, when_s, self._seq, call)
+        timer = Timer(self, when_s, call)
         self.put(timer)
         return timer
 
@@ -103,17 +107,17 @@ class Timers:
         self, first_s: float, period_s: float, call: Callable[[], None]
     ) -> PeriodicTimer:
         """Call ``call()`` at ``first_s`` and then every ``period_s`` seconds, until cancelled."""
-        self._seq += 1
-        timer = PeriodicTimer(self, first_s, self._seq, call, period_s)
+        timer = PeriodicTimer(self, first_s, call, period_s)
         self.put(timer)
         return timer
 
     def put(self, timer: Timer) -> None:
         """Put a timer into the heap, and see to it that the task wakes in time for it."""
-        heapq.heappush(self._heap, timer)
-        sleep = self._sleep
-        if sleep is not None and timer.when_s < sleep.deadline:
-            sleep.deadline = timer.when_s
+        self._seq += 1
+        when_s = timer.when_s
+        heapq.heappush(self._heap, (when_s, self._seq, timer))
+        if when_s < self._wakes_s and self._sleep is not None:
+            self._wakes_s = self._sleep.deadline = when_s
 
     def pending_count(self) -> int:
         """Return how many calls are still to come."""
@@ -123,7 +127,7 @@ class Timers:
         """Note that one entry of the heap was cancelled; sweep when they are the majority."""
         self._cancelled += 1
         if self._cancelled > _PRUNE_AT_LEAST and self._cancelled * 2 > len(self._heap):
-            self._heap = [timer for timer in self._heap if timer.pending]
+            self._heap = [entry for entry in self._heap if entry[2].pending]
             heapq.heapify(self._heap)
             self._cancelled = 0
 
@@ -131,14 +135,14 @@ class Timers:
         """Sleep and fire until cancelled."""
         while True:
             self._fire_due(trio.current_time())
-            when_s = self._heap[0].when_s if self._heap else math.inf
-            with trio.CancelScope(deadline=when_s) as self._sleep:
+            self._wakes_s = self._heap[0][0] if self._heap else math.inf
+            with trio.CancelScope(deadline=self._wakes_s) as self._sleep:
                 await trio.sleep_forever()
 
     def _fire_due(self, now_s: float) -> None:
         heap = self._heap
-        while heap and (heap[0].when_s <= now_s or not heap[0].pending):
-            timer = heapq.heappop(heap)
+        while heap and (heap[0][0] <= now_s or not heap[0][2].pending):
+            timer = heapq.heappop(heap)[2]
             if timer.pending:
                 timer.fire()
             else:
