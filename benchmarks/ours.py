@@ -37,6 +37,7 @@ from benchmarks.catalogue import (
     Figures,
     Metric,
     Role,
+    Run,
     Sizes,
     Tick,
 )
@@ -299,7 +300,11 @@ async def _whole_s(children: int) -> dict[Metric, float]:
     }
 
 
-BODIES: dict[str, Callable[[Sizes], Awaitable[Figures]]] = {
+def _on_trio(body: Callable[[Sizes], Awaitable[Figures]]) -> Run:
+    return lambda sizes: trio.run(body, sizes)
+
+
+BODIES = {
     "W1": _tell,
     "W2": _ask,
     "W3": _ring,
@@ -310,6 +315,4 @@ BODIES: dict[str, Callable[[Sizes], Awaitable[Figures]]] = {
     "W8": _fairness,
     "W9": _growth,
 }
-OURS = Contender(
-    "ours", Role.OURS, {workload: partial(trio.run, body) for workload, body in BODIES.items()}
-)
+OURS = Contender("ours", Role.OURS, {workload: _on_trio(body) for workload, body in BODIES.items()})
