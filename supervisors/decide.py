@@ -449,8 +449,13 @@ class Core:
         return members[first:]
 
     def _stop_group(self, group: list[Member]) -> list[Action]:
-        """Stop who runs, in reverse. The shell calls `stopped` for each."""
-        return [Stop(member.key) for member in reversed(group) if member.status is Status.RUNNING]
+        """Stop who runs or waits for a restart, in reverse. The shell calls `stopped` for each.
+
+        A sibling that waits is started with the group; its own retry would come on top.
+        """
+        return [
+            Stop(member.key) for member in reversed(group) if member.status is not Status.STOPPED
+        ]
 
     def _start_group(self, group: list[Member]) -> list[Action]:
         """Start all but temporary ones, in order: also those the API had stopped (R11)."""
@@ -492,6 +497,7 @@ class Core:
         if member is None or member.generation != generation:
             return []
         assert member.status is Status.RESTARTING, "a generation belongs to one pending restart"
+        self.down(key)
         if member.charged:
             return self._restart_now([member])
         return self._restart([member], now_s, delayed=False)

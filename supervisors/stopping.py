@@ -10,9 +10,10 @@ import trio
 from ringfence.actors.events import ChildStopFailed, StopOverdue
 from ringfence.actors.lifecycle import KILLED, SHUTDOWN, Failed
 from ringfence.supervisors.incident import ChildStopped, StopProof
-from ringfence.supervisors.spec import BRUTAL_KILL, Child, SupervisorSpec
+from ringfence.supervisors.spec import BRUTAL_KILL, Child, DynamicSupervisor, SupervisorSpec
 
 if TYPE_CHECKING:
+    from ringfence.actors.lifecycle import Exit
     from ringfence.actors.timers import Timer
     from ringfence.supervisors.child import Life, Slot
     from ringfence.supervisors.supervisor import SupervisorLife
@@ -44,7 +45,10 @@ class Stopper:
         finally:
             if timer is not None:
                 timer.cancel()
-        return self._prove(slot, life, began_s, found_dead=found_dead)
+        proof = self._prove(slot, life, began_s, found_dead=found_dead)
+        if not self._answered_well(slot, proof.exit):
+            self._sup.emit(ChildStopFailed, child=slot.key, exit=proof.exit)
+        return proof
 
     async def stop_all(self) -> None:
         """Stop everything in reverse start order; dynamic children all at once (R13, R16)."""
@@ -59,14 +63,26 @@ class Stopper:
         running = [(slot, slot.life) for slot in self._sup.slots.values() if slot.life is not None]
         found_dead = [life.exit is not None for _, life in running]
         timers = [self._ask(slot, life) for slot, life in running if life.exit is None]
+        wrong: dict[str, list[Exit]] = {}
         for (slot, life), dead in zip(running, found_dead, strict=True):
             slot.cancel_timer()
             while life.exit is None:
                 await self._sup.park()
-            self._prove(slot, life, began_s, found_dead=dead)
+            proof = self._prove(slot, life, began_s, found_dead=dead)
+            if not self._answered_well(slot, proof.exit):
+                wrong.setdefault(str(proof.exit), []).append(proof.exit)
         for timer in timers:
             if timer is not None:
                 timer.cancel()
+        self._report_dynamic(wrong)
+
+    def _report_dynamic(self, wrong: dict[str, list[Exit]]) -> None:
+        """Report each way to end wrongly once, with a count: there may be thousands (R16)."""
+        spec = self._sup.spec
+        assert isinstance(spec, DynamicSupervisor), "only its children are stopped all at once"
+        for exits in wrong.values():
+            child = spec.template.id
+            self._sup.emit(ChildStopFailed, child=child, exit=exits[0], count=len(exits))
 
     def _ask(self, slot: Slot, life: Life) -> Timer | None:
         """Ask a child to end, and see to it that it is cancelled when its grace is over."""
@@ -93,7 +109,7 @@ class Stopper:
         return self._sup.kernel.timers.call_every(when_s, OVERDUE_EVERY_S, late)
 
     def _prove(self, slot: Slot, life: Life, began_s: float, *, found_dead: bool) -> StopProof:
-        """Write the proof; report an answer that is not the one asked for (R14)."""
+        """Write down how it ended."""
         slot.life = None
         exit_ = life.exit
         assert exit_ is not None, "it has ended"
@@ -111,9 +127,12 @@ class Stopper:
             left_behind=self._left_behind(slot),
         )
         self._sup.emit(ChildStopped, proof=proof)
-        if not self._sup.core.answered_well(slot.key, exit_, brutal=brutal):
-            self._sup.emit(ChildStopFailed, child=slot.key, exit=exit_)
         return proof
+
+    def _answered_well(self, slot: Slot, exit_: Exit) -> bool:
+        """Whether it ended in the way it was asked to (R14)."""
+        brutal = getattr(slot.spec, "shutdown_s", None) is BRUTAL_KILL
+        return self._sup.core.answered_well(slot.key, exit_, brutal=brutal)
 
     def _left_behind(self, slot: Slot) -> tuple[str, ...]:
         box = self._sup.kernel.boxes.get(slot.path)

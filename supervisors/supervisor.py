@@ -398,7 +398,7 @@ class SupervisorLife:
                 case Later():
                     self._schedule(action)
                 case GoneForGood(key, exit_, forgotten):
-                    self.forget(self.slots[key], exit_, spec_too=forgotten)
+                    self.forget(self.slots[key], exit_, spec_too=forgotten or self.dynamic)
                 case Finish():
                     self.records.close(Outcome.FINISHED)
                     return Verdict(None)
