@@ -23,6 +23,8 @@ LINKS_MAX = 64  # errors followed from one error when it is sent: no chain is de
 class Severity(Enum):
     """How bad a failure is, as a fact; never what to do about it."""
 
+    __hash__ = object.__hash__  # by identity: several times faster as a key than by name
+
     LOW = 1
     MEDIUM = 2
     HIGH = 3
