@@ -145,27 +145,39 @@ PATHS = {
 }
 
 
-def _functions(path: Walk, rows: int) -> Table:
-    """Lay out the dearest functions of a path."""
-    us, stats = path.us(), path.profiled()
-    lines = sorted(_own_times(stats), key=lambda line: line[2], reverse=True)
-    scale = us / sum(own_s for _, _, own_s in lines)
-    table = Table(title=f"{path.title}: {us:.2f} us a step", title_justify="left")
-    for heading in ("us", "share", "calls a step", "function"):
-        table.add_column(heading, justify="left" if heading == "function" else "right")
-    for name, calls, own_s in lines[:rows]:
-        share = own_s * scale / us
-        table.add_row(f"{own_s * scale:.2f}", f"{share:.0%}", f"{calls / path.steps:.2f}", name)
-    rest_us = sum(own_s for _, _, own_s in lines[rows:]) * scale
-    table.add_row(f"{rest_us:.2f}", f"{rest_us / us:.0%}", "", f"{len(lines[rows:])} others")
-    return table
+def _tables(path: Walk, rows: int) -> Iterator[Table]:
+    """Lay out the dearest functions of a path, then its files."""
+    us, own = path.us(), _own_times(path.profiled())
+    scale = us / sum(own_s for _, own_s in own.values())
+    files: dict[str, tuple[int, float]] = {}
+    for place, (calls, own_s) in own.items():
+        file = place.partition(":")[0]
+        before = files.get(file, (0, 0.0))
+        files[file] = (before[0] + calls, before[1] + own_s)
+    for kind, lines in (("function", own), ("file", files)):
+        table = Table(title=f"{path.title}: {us:.2f} us a step", title_justify="left")
+        for heading in ("us", "share", "calls a step"):
+            table.add_column(heading, justify="right")
+        table.add_column(kind)
+        dearest = sorted(lines.items(), key=lambda line: line[1][1], reverse=True)
+        for name, (calls, own_s) in dearest[:rows]:
+            table.add_row(*_cells(own_s * scale, us, f"{calls / path.steps:.2f}", name))
+        rest_us = sum(own_s for _, (_, own_s) in dearest[rows:]) * scale
+        table.add_row(*_cells(rest_us, us, "", f"{len(dearest[rows:])} others"))
+        yield table
 
 
-def _own_times(stats: pstats.Stats) -> Iterator[tuple[str, int, float]]:
-    """Yield name, calls and own seconds of each function."""
+def _cells(own_us: float, us: float, calls: str, name: str) -> tuple[str, ...]:
+    return f"{own_us:.2f}", f"{own_us / us:.0%}", calls, name
+
+
+def _own_times(stats: pstats.Stats) -> dict[str, tuple[int, float]]:
+    """Return calls and own seconds of each function."""
+    own: dict[str, tuple[int, float]] = {}
     for (file, line, function), (_, calls, own_s, _, _) in stats.stats.items():  # type: ignore[attr-defined]
         place = Path(file)
-        yield f"{place.parent.name}/{place.name}:{line} {function}", calls, own_s
+        own[f"{place.parent.name}/{place.name}:{line} {function}"] = calls, own_s
+    return own
 
 
 @frozen
@@ -263,7 +275,8 @@ def main(arguments: list[str] | None = None) -> None:
     console = Console(width=110)
     for workload in only:
         for path in PATHS[workload]:
-            console.print(_functions(path, options.rows))
+            for table in _tables(path, options.rows):
+                console.print(table)
     console.print(_bounds(only))
 
 
