@@ -23,7 +23,7 @@ help:  ## Show this list.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 run: $(STAMP)  ## Run a tree for FOR seconds (TREE=file:name FOR=10).
-	$(BIN)/ringfence run $(TREE) --for $(FOR)
+	$(BIN)/ringfence run $(TREE) --for-s $(FOR)
 
 test: $(STAMP)  ## Run all tests (ARGS="-k mailbox -x").
 	$(PYTEST) $(ARGS)

@@ -1,0 +1,258 @@
+"""The main process of a bot: run a tree until it ends, and return an exit code that is true.
+
+    raise SystemExit(run(desk))
+
+It checks the tree, boots it, logs its events, answers signals, tells systemd, notices a blocked
+event loop, and prints a report a person can read if the run did not end well. What it installs
+for the process (signal handlers, the set-up of the log) it takes back at the end.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections import deque
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Final
+
+import trio
+from attrs import frozen
+
+from ringfence.actors.errors import GaveUpWhy, Problem, Severity, SupervisorFailed
+from ringfence.actors.events import SystemStopping
+from ringfence.actors.kernel import Kernel
+from ringfence.runtime.dump import dump, running_now
+from ringfence.runtime.exits import Ending, ExitCode, holds, not_clean, severity_of
+from ringfence.runtime.notify import Notifier
+from ringfence.runtime.observe.log import LEVELS, EventLog, LogOptions
+from ringfence.runtime.report import report
+from ringfence.runtime.signals import Signals
+from ringfence.runtime.stall import StallWatch
+from ringfence.runtime.system import System
+from ringfence.runtime.tracebacks import described, problems_text
+from ringfence.supervisors.checks import number, shown
+from ringfence.supervisors.incident import ChildStopped
+from ringfence.supervisors.tree import check
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from types import FrameType
+
+    from ringfence.actors.events import Event
+    from ringfence.supervisors.incident import StopProof
+    from ringfence.supervisors.spec import SupervisorSpec
+
+    Emergency = Callable[[SupervisorFailed], Awaitable[bool]]
+
+EMERGENCY_S: Final = 30.0
+UNCLEAN_KEPT_MAX: Final = 100
+LOG: Final = LogOptions()
+
+
+@frozen(kw_only=True)
+class _Options:
+    emergency: Emergency | None
+    emergency_s: float
+    for_s: float | None
+    log: LogOptions | None
+
+
+def run(
+    tree: SupervisorSpec,
+    *,
+    emergency: Emergency | None = None,
+    emergency_s: float = EMERGENCY_S,
+    for_s: float | None = None,
+    log: LogOptions | None = LOG,
+) -> ExitCode:
+    """Run ``tree`` as the main process until it ends. Raises nothing; prints why it failed.
+
+    The first SIGINT or SIGTERM stops the tree in order, a second one cancels everything now,
+    SIGHUP writes the tree and the stacks of all tasks to stderr.
+
+    Args:
+      tree: what to run.
+      emergency: called once after a failure of severity CRITICAL, before the tree is stopped; it
+        closes positions and returns whether it has *verified* that there are none. ``None``: no
+        such failure ends verified flat.
+      emergency_s: seconds it may take. Default 30.
+      for_s: stop in order after this many seconds. Default ``None``: run until told to stop.
+      log: how to log to stderr; ``None``: not at all.
+
+    Returns:
+      The exit code, also as a number: 0 stopped as asked and clean; 1 a failure ended it; 2 the
+      tree or an option is wrong, nothing was started; 3 emergency shutdown, verified flat; 4
+      emergency shutdown, not verified flat; 130 forced.
+    """
+    options = _Options(emergency=emergency, emergency_s=emergency_s, for_s=for_s, log=log)
+    problems = [*check(tree), *_option_problems(options)]
+    if problems:
+        _say(problems_text(problems, "the tree"))
+        return ExitCode.REFUSED
+    try:
+        ending = trio.run(_Main(tree, options).run)
+    except KeyboardInterrupt:  # before the handlers were there, or after they were gone
+        return ExitCode.FORCED
+    if ending.code is not ExitCode.CLEAN:
+        _say(report(ending, tree))
+    return ending.code
+
+
+def _say(text: str) -> None:
+    """Write to stderr, if there is one that takes it."""
+    try:
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+    except (AttributeError, OSError, ValueError):
+        return
+
+
+def _busy(frame: FrameType | None) -> None:
+    _say(running_now(frame))
+
+
+def _option_problems(options: _Options) -> list[Problem]:
+    problems = []
+    emergency_s = number(options.emergency_s)
+    if emergency_s is None or not 0 < emergency_s < math.inf:
+        rule, fix = "must be a finite number of seconds above 0", "write emergency_s=30.0"
+        problems.append(Problem("emergency_s", shown(options.emergency_s), rule, fix))
+    for_s = number(options.for_s)
+    if options.for_s is not None and (for_s is None or for_s <= 0):
+        rule, fix = "must be a number of seconds above 0", "leave it out to run on"
+        problems.append(Problem("for_s", shown(options.for_s), rule, fix))
+    if options.log is not None and options.log.level not in LEVELS:
+        rule, fix = "must be a level", f"write one of {', '.join(LEVELS)}"
+        problems.append(Problem("log.level", shown(options.log.level), rule, fix))
+    return problems
+
+
+class _Main:
+    """One run: what happens around the system, and what is known of its end."""
+
+    def __init__(self, tree: SupervisorSpec, options: _Options) -> None:
+        self._tree = tree
+        self._options = options
+        self._system: System
+        self._forced = False
+        self._reason: str | None = None
+        self._unclean: deque[StopProof] = deque(maxlen=UNCLEAN_KEPT_MAX)
+        self._emergency: trio.CancelScope | None = None
+        self._flat = False
+        self._flat_why = ""
+        self._emergency_error: Exception | None = None
+
+    async def run(self) -> Ending:
+        self._system = System(self._tree, Kernel())
+        self._system.emergency = self._go_flat
+        with ExitStack() as around:
+            self._listen(around)
+            around.enter_context(StallWatch(self._system.events, self._tree.id))
+            around.enter_context(Signals(self._stop, self._force, self._dump, _busy))
+            error = await self._run_system(around)
+            halted = await self._critical(error)
+        return Ending(
+            path=self._tree.id,
+            reason=self._reason,
+            error=error,
+            halted=halted,
+            flat=self._flat,
+            flat_why=self._flat_why,
+            emergency_error=self._emergency_error,
+            forced=self._forced,
+            unclean=tuple(self._unclean),
+        )
+
+    def _listen(self, around: ExitStack) -> None:
+        listen = self._system.events.listen
+        listen(self._note)
+        if self._options.log is not None:
+            listen(around.enter_context(EventLog(self._options.log)))
+
+    async def _run_system(self, around: ExitStack) -> BaseException | None:
+        """Run the system to its end; return what it failed with."""
+        notifier = Notifier()
+        around.callback(notifier.close)
+        self._system.events.listen(notifier)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(notifier.feed_watchdog)
+            nursery.start_soon(self._stop_in_time)
+            try:
+                await self._system.run()
+            except BaseException as error:
+                if holds(error, trio.Cancelled):
+                    raise
+                return error
+            finally:
+                nursery.cancel_scope.cancel()
+        return None
+
+    def _note(self, event: Event) -> None:
+        match event:
+            case SystemStopping(reason=reason):
+                self._reason = reason
+                self._unclean.clear()
+            case ChildStopped(proof=proof) if self._reason is not None and not_clean(proof):
+                self._unclean.append(proof)
+            case _:
+                pass
+
+    async def _stop_in_time(self) -> None:
+        if self._options.for_s is not None:
+            await self._system.wait_started()
+            await trio.sleep(self._options.for_s)
+            self._system.stop(f"{self._options.for_s:g} s are over")
+
+    # -- signals -------------------------------------------------------------------------------
+
+    def _stop(self, name: str) -> None:
+        # In an emergency the stop follows anyway, and must not come before the bot is flat.
+        if self._system.halted is None:
+            self._system.stop(name)
+
+    def _force(self) -> None:
+        self._forced = True
+        self._system.cancel()
+        if self._emergency is not None:
+            self._emergency.cancel()
+
+    def _dump(self) -> None:
+        _say(dump(self._system))
+
+    # -- emergency -----------------------------------------------------------------------------
+
+    async def _critical(self, error: BaseException | None) -> SupervisorFailed | None:
+        """Return the CRITICAL failure there was, after the emergency path has been taken for it."""
+        halted = self._system.halted
+        if halted is None and isinstance(error, Exception):
+            if severity_of(error) is not Severity.CRITICAL:
+                return None
+            # It came while starting or stopping, when no supervisor could ask for the emergency.
+            halted = (
+                error
+                if isinstance(error, SupervisorFailed)
+                else SupervisorFailed(self._tree.id, GaveUpWhy.SHUTDOWN, [error], Severity.CRITICAL)
+            )
+        if halted is not None and self._emergency is None:
+            await self._go_flat(halted)
+        return halted
+
+    async def _go_flat(self, error: SupervisorFailed) -> None:
+        """Take the emergency path once, bounded; it goes on if the tree ends meanwhile."""
+        emergency, limit_s = self._options.emergency, self._options.emergency_s
+        deadline_s = trio.current_time() + limit_s
+        self._emergency = trio.CancelScope(shield=True, deadline=deadline_s)
+        if emergency is None:
+            self._flat_why = "no emergency path was given to run()"
+            return
+        try:
+            with self._emergency:
+                self._flat = await emergency(error) is True
+                if not self._flat:
+                    self._flat_why = "the emergency path could not verify it"
+        except Exception as failure:  # noqa: BLE001 - told in the report; the exit code says 4
+            self._emergency_error = failure
+            self._flat_why = f"the emergency path failed: {described(failure)}"
+        if self._emergency.cancelled_caught:
+            late = f"the emergency path was not done after {limit_s:g} s"
+            self._flat_why = "it was forced to end" if self._forced else late

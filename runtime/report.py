@@ -1,0 +1,209 @@
+"""The report a person reads when a run has failed: what matters in the first lines.
+
+First the path, severity, budget, action and cause; then how it came to this, from the root cause
+up to the last action; then what did not stop cleanly; tracebacks last.
+
+It shows no local variables, no arguments and no messages: they may hold secrets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from ringfence.actors.errors import StartFailed, SupervisorFailed
+from ringfence.actors.lifecycle import Failed
+from ringfence.runtime.exits import Ending, ExitCode, leaves, severity_of
+from ringfence.runtime.tracebacks import described, traceback_text
+from ringfence.supervisors.drawing import budget as budget_text
+from ringfence.supervisors.incident import Cause, Incident, Outcome, incident_of
+from ringfence.supervisors.severity import classify
+from ringfence.supervisors.spec import SupervisorSpec
+from ringfence.supervisors.tree import walk
+
+LINKS_MAX: Final = 64
+TRACEBACKS_MAX: Final = 8
+NAMES_MAX: Final = 8
+
+
+def report(ending: Ending, tree: SupervisorSpec) -> str:
+    """Return the report of a run that did not end as asked and clean."""
+    error = ending.halted if ending.halted is not None else ending.error
+    lines = [_headline(ending, error)]
+    if error is not None:
+        lines += _first_lines(ending, error, tree)
+        story = list(_story(error))
+        lines += ["", *story] if story else []
+    else:
+        lines.append(f"  action    {_action(ending)}")
+    if ending.unclean:
+        lines += ["", "did not stop cleanly"]
+        lines += [
+            f"  {p.path} was cancelled {p.took_s:.3g} s after it was asked to stop"
+            for p in ending.unclean
+        ]
+    return "\n".join([*lines, *_tracebacks(ending)])
+
+
+def _headline(ending: Ending, error: BaseException | None) -> str:
+    if error is None or ending.code is ExitCode.FORCED:
+        return f"{ending.path} ended: {ending.code.meaning}"
+    if isinstance(error, SupervisorFailed):
+        return f"{error.path} gave up: {error.why.value}"
+    return f"{ending.path} failed: {described(error)}"
+
+
+def _first_lines(ending: Ending, error: BaseException, tree: SupervisorSpec) -> Iterator[str]:
+    path = error.path if isinstance(error, SupervisorFailed) else ending.path
+    incident = incident_of(error)
+    severity = incident.severity if incident is not None else severity_of(error)
+    spec = next((s for at, s in walk(tree) if at == path), None)
+    yield f"  path      {path}"
+    yield f"  severity  {severity.name if severity is not None else 'none: an interrupt'}"
+    if isinstance(spec, SupervisorSpec):
+        yield f"  budget    {budget_text(spec.intensity)}{_used(incident)}"
+    yield f"  action    {_action(ending)}"
+    where, cause = root_cause(error)
+    yield f"  cause     {where}: {described(cause)}" if where else f"  cause     {described(cause)}"
+
+
+def _used(incident: Incident | None) -> str:
+    if incident is None:
+        return ""
+    over = incident.budget_after > incident.budget_max
+    return ", all used" if over else f", {incident.budget_after} used"
+
+
+def _action(ending: Ending) -> str:
+    parts = []
+    if ending.forced:
+        parts.append("everything was cancelled")
+    elif ending.reason is not None and ending.halted is None and ending.error is None:
+        parts.append(f"stopped ({ending.reason})")
+    else:
+        parts.append("all actors stopped")
+    if ending.halted is not None:
+        parts.append("verified flat" if ending.flat else f"NOT verified flat: {ending.flat_why}")
+    return f"{', '.join(parts)}; exit code {ending.code:d}: {ending.code.meaning}"
+
+
+# -- where it began ----------------------------------------------------------------------------
+
+
+def root_cause(error: BaseException) -> tuple[str, BaseException]:
+    """Follow escalations down to the first failure: the path it happened at, and what it was."""
+    path = ""
+    for _ in range(LINKS_MAX):
+        incident = incident_of(error)
+        if incident is not None and incident.causes:
+            cause = _worst(incident.causes)
+            path = cause.path
+            if not isinstance(cause.exit, Failed):
+                break
+            error = cause.exit.error
+        elif isinstance(error, StartFailed) and error.__cause__ is not None:
+            path, error = error.path, error.__cause__
+        elif isinstance(error, SupervisorFailed):
+            path, error = error.path, error.exceptions[-1]
+        else:
+            break
+    return path, _decisive(error)
+
+
+def _worst(causes: tuple[Cause, ...]) -> Cause:
+    """Return the most severe cause; of equals the one that happened first."""
+    worst = causes[0]
+    for cause in causes[1:]:
+        if cause.severity is not None and (
+            worst.severity is None or cause.severity > worst.severity
+        ):
+            worst = cause
+    return worst
+
+
+def _decisive(error: BaseException) -> BaseException:
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    try:
+        return classify(error).decided_by
+    except TypeError:  # nothing in it but the wish to exit
+        return next(leaves(error))
+
+
+# -- how it came to this -----------------------------------------------------------------------
+
+
+def _story(error: BaseException) -> Iterator[str]:
+    incident = incident_of(error)
+    if incident is None:
+        return
+    yield "how it came to this"
+    chain = list(incident.chain())[:LINKS_MAX]
+    for number, step in enumerate(reversed(chain), 1):
+        for index, cause in enumerate(step.causes[:NAMES_MAX]):
+            severity = f" ({cause.severity.name})" if cause.severity is not None else ""
+            lead = f"{number}." if index == 0 else "  "
+            yield f"  {lead} {cause.path}, incarnation {cause.incarnation}: {_end(cause)}{severity}"
+        yield f"     {step.path}: {_decision(step)}"
+    yield from _before(error)
+
+
+def _end(cause: Cause) -> str:
+    return described(cause.exit.error) if isinstance(cause.exit, Failed) else str(cause.exit)
+
+
+def _decision(step: Incident) -> str:
+    parts = [step.outcome.value if step.why is None else f"gave up: {step.why.value}"]
+    if step.outcome is Outcome.WAITING:
+        parts.append(f"in {step.delay_s:.3g} s")
+    used = min(step.budget_after, step.budget_max)
+    parts.append(f"restarts used {used} of {step.budget_max}")
+    if step.stopped:
+        parts.append(f"stopped {_some([proof.path for proof in step.stopped])}")
+    if step.restarted:
+        parts.append(f"restarted {_some(step.restarted)}")
+    if step.failed_starts:
+        parts.append(f"could not start {_some(step.failed_starts)}")
+    return ", ".join(parts)
+
+
+def _some(paths: list[str] | tuple[str, ...]) -> str:
+    more = len(paths) - NAMES_MAX
+    return " ".join(paths[:NAMES_MAX]) + (f" and {more} more" if more > 0 else "")
+
+
+def _before(error: BaseException) -> Iterator[str]:
+    """Count the earlier failures of the same window, which together used up the budget."""
+    if not isinstance(error, SupervisorFailed) or len(error.exceptions) <= 1:
+        return
+    counts: dict[str, int] = {}
+    for part in error.exceptions:
+        text = described(part)
+        counts[text] = counts.get(text, 0) + 1
+    yield "failures that count, and failures while stopping"
+    for text, count in list(counts.items())[:NAMES_MAX]:
+        yield f"  {count} x {text}"
+
+
+# -- tracebacks --------------------------------------------------------------------------------
+
+
+def _tracebacks(ending: Ending) -> Iterator[str]:
+    waiting = [e for e in (ending.halted, ending.error, ending.emergency_error) if e is not None]
+    seen: set[int] = set()
+    shown: dict[str, int] = {}
+    while waiting and len(shown) < TRACEBACKS_MAX:
+        error = waiting.pop(0)
+        if id(error) in seen:
+            continue
+        seen.add(id(error))
+        if isinstance(error, BaseExceptionGroup):
+            waiting[:0] = error.exceptions
+        else:
+            text = traceback_text(error)
+            shown[text] = shown.get(text, 0) + 1
+    for text, count in shown.items():
+        times = f" ({count} times)" if count > 1 else ""
+        yield f"\ntraceback{times}\n{text}"
+    if waiting:
+        yield f"\n{len(waiting)} more failures are not shown"

@@ -1,0 +1,68 @@
+"""Tracebacks for people: no local variables, and no frames of ours or trio's.
+
+Local variables may hold keys and passwords, so they are never looked at.
+"""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from ringfence.actors.errors import Problem
+
+_HERE: Final = Path(__file__).resolve().parents[1]
+_NOISE: Final = tuple(
+    f"{folder}/"
+    for folder in (
+        *(_HERE / package for package in ("actors", "supervisors", "runtime")),
+        Path(trio.__file__).parent,
+    )
+)
+PARTS_MAX: Final = 16
+
+
+def described(error: BaseException) -> str:
+    """Return an exception in one line."""
+    text = str(error).partition("\n")[0]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def traceback_text(error: BaseException) -> str:
+    """Return a traceback with its causes, and of groups with their parts."""
+    found = traceback.TracebackException.from_exception(
+        error, compact=True, max_group_width=PARTS_MAX, max_group_depth=PARTS_MAX
+    )
+    _trim(found, set())
+    return "".join(found.format()).rstrip()
+
+
+def _trim(found: traceback.TracebackException, seen: set[int]) -> None:
+    """Leave out the frames that say nothing about the user's code, unless there are no others."""
+    if id(found) in seen:
+        return
+    seen.add(id(found))
+    telling = [frame for frame in found.stack if not is_noise(frame.filename)]
+    if telling:
+        found.stack = traceback.StackSummary.from_list(telling)
+    for other in (found.__cause__, found.__context__, *(found.exceptions or ())):
+        if other is not None:
+            _trim(other, seen)
+
+
+def is_noise(filename: str) -> bool:
+    """Say whether a source file is ours or trio's."""
+    return filename.startswith(_NOISE)
+
+
+def is_trio(filename: str) -> bool:
+    """Say whether a source file is trio's."""
+    return filename.startswith(_NOISE[-1])
+
+
+def problems_text(problems: list[Problem], what: str) -> str:
+    """Return all problems, one a line, below a headline."""
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    return "\n".join([f"{count} in {what}; nothing was started:", *(f"  {p}" for p in problems)])
