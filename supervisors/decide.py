@@ -25,10 +25,10 @@ import enum
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from ringfence.actors.errors import GaveUpWhy, Severity
-from ringfence.actors.lifecycle import Exit, Failed, Killed, Normal, Shutdown
+from ringfence.actors.lifecycle import Exit, Failed, Killed, Shutdown
 from ringfence.supervisors.policy import Directive
 from ringfence.supervisors.spec import AutoShutdown, Intensity, Restart, RestartStrategy
 
@@ -41,9 +41,12 @@ GRAVITY: Final[Mapping[Directive, int]] = {directive: n for n, directive in enum
 
 
 # -- what comes in and what goes out -----------------------------------------------------------
+#
+# Plain `define`, though nobody changes them: some are made on each restart, and a frozen object
+# costs three times as much to make.
 
 
-@frozen
+@define
 class Ended:
     """A child ended by itself: how, and how severe it is (``None``: no failure)."""
 
@@ -52,7 +55,7 @@ class Ended:
     severity: Severity | None
 
 
-@frozen
+@define
 class ReportTerminated:
     """Say that a child ended in a way worth saying (R7)."""
 
@@ -60,21 +63,21 @@ class ReportTerminated:
     exit: Exit
 
 
-@frozen
+@define
 class Stop:
     """Stop a child and wait until it has ended (R13). The shell looks at the bounds."""
 
     key: str
 
 
-@frozen
+@define
 class StartChild:
     """Start a child and wait until it is up (R1). If that fails, the rest of the list is void."""
 
     key: str
 
 
-@frozen
+@define
 class Later:
     """Come back with ``on_retry(key, generation)`` after ``delay_s``, before jitter.
 
@@ -87,7 +90,7 @@ class Later:
     attempt: int
 
 
-@frozen
+@define
 class GoneForGood:
     """A child ended and nobody will start it by itself; ``forgotten``: its spec too."""
 
@@ -96,7 +99,7 @@ class GoneForGood:
     forgotten: bool
 
 
-@frozen
+@define
 class GiveUp:
     """Stop all children in reverse start order and fail, with ``severity`` for the parent (R8)."""
 
@@ -105,7 +108,7 @@ class GiveUp:
     severity: Severity
 
 
-@frozen
+@define
 class Finish:
     """Stop all children in reverse start order and end well: auto-shutdown (R17)."""
 
@@ -237,13 +240,7 @@ class Core:
         member = self.members.get(key)
         if member is None:
             return Refusal.NOT_FOUND
-        match member.status:
-            case Status.STOPPED:
-                return None
-            case Status.RESTARTING:
-                return Refusal.RESTARTING
-            case Status.RUNNING:
-                return Refusal.RUNNING
+        return _TOO_ALIVE.get(member.status)
 
     def terminated(self, key: str) -> bool:
         """A child was stopped through the API; return whether its spec is forgotten (R19)."""
@@ -279,7 +276,7 @@ class Core:
                 return brutal
             case Shutdown(None) if not brutal:
                 return True
-            case Normal() | Shutdown():
+            case _:
                 return not strict
 
     # -- children that ended by themselves -----------------------------------------------------
@@ -308,7 +305,7 @@ class Core:
                 actions.append(ReportTerminated(end.key, end.exit))
             directive = self._directive(member, end)
             if worst is None or GRAVITY[directive] > GRAVITY[worst[0]]:
-                worst = (directive, end)
+                worst = directive, end
             if directive in _RESTARTS:
                 restarts.append(member)
             elif directive is Directive.STOP:
@@ -351,18 +348,14 @@ class Core:
 
     def _shuts_down(self, member: Member) -> bool:
         """Whether the end of ``member`` ends the supervisor (R17)."""
-        if not member.significant:
+        if not member.significant or self.auto_shutdown is AutoShutdown.NEVER:
             return False
-        match self.auto_shutdown:
-            case AutoShutdown.NEVER:
-                return False
-            case AutoShutdown.ANY_SIGNIFICANT:
-                return True
-            case AutoShutdown.ALL_SIGNIFICANT:
-                return not any(
-                    other.significant and other.status is not Status.STOPPED
-                    for other in self.members.values()
-                )
+        if self.auto_shutdown is AutoShutdown.ANY_SIGNIFICANT:
+            return True
+        return not any(
+            other.significant and other.status is not Status.STOPPED
+            for other in self.members.values()
+        )
 
     def _escalate(self, directive: Directive, end: Ended) -> GiveUp:
         severity = end.severity if end.severity is not None else Severity.MEDIUM
@@ -505,3 +498,4 @@ class Core:
 
 _SPENT: Final = Shutdown("its restart budget is spent")
 _RESTARTS: Final = frozenset({Directive.RESTART, Directive.RESTART_AFTER_BACKOFF})
+_TOO_ALIVE: Final = {Status.RUNNING: Refusal.RUNNING, Status.RESTARTING: Refusal.RESTARTING}
