@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import trio
 from attrs import frozen
 
+from ringfence.actors.address import Ref
 from ringfence.actors.lifecycle import NORMAL
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     import structlog
 
-    from ringfence.actors.address import Name, Ref
+    from ringfence.actors.address import Name
     from ringfence.actors.incarnation import Incarnation
     from ringfence.actors.lifecycle import Exit, Normal, Shutdown
     from ringfence.actors.timers import Timer
@@ -143,7 +144,7 @@ class Context(Generic[M_contra]):
     @property
     def ref(self) -> Ref[M_contra]:
         """The handle on this actor, valid over restarts: give it to others."""
-        return self._life.ref
+        return Ref(self._life.box)
 
     def ref_of(self, name: Name[M]) -> Ref[M]:
         """Return the handle on another actor by its typed name, whether it runs yet or not."""

@@ -20,9 +20,10 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
+from attrs import frozen
 from trio.lowlevel import enable_ki_protection
 
-from ringfence.actors.actor import Context, Ignore, Info, Terminated, attach, detach, has_hook
+from ringfence.actors.actor import Context, Ignore, Info, Terminated, attach, detach
 from ringfence.actors.address import Ref
 from ringfence.actors.background import Background
 from ringfence.actors.errors import (
@@ -66,6 +67,29 @@ if TYPE_CHECKING:
 _TIMERS_SWEPT_AT_LEAST: Final = 64
 
 
+@frozen
+class Terms:
+    """What holds for all incarnations of one child: made once, shared by them.
+
+    Attributes:
+      spawner: the supervisor's nursery, for the keeper of background tasks.
+      on_up: called when ``started()`` returned.
+      on_end: called as the last act.
+      may_resume: asked when a handler failed: drop the message and go on? ``None``: never.
+      start_s, shutdown_s, hang_s: as in the child's spec, in seconds.
+      cleans_up: whether the class has a ``stopping`` of its own.
+    """
+
+    spawner: trio.Nursery
+    on_up: Callable[[Incarnation], None]
+    on_end: Callable[[Incarnation], None]
+    may_resume: Callable[[Exception], bool] | None = None
+    start_s: float = math.inf
+    shutdown_s: float = math.inf
+    hang_s: float | None = None
+    cleans_up: bool = True
+
+
 class Incarnation:
     """One life of one actor."""
 
@@ -79,25 +103,18 @@ class Incarnation:
         "cut_off",
         "errors",
         "exit",
-        "hang_s",
         "hang_timer",
         "ignored",
         "info",
         "kernel",
         "leaving",
-        "may_resume",
         "number",
-        "on_end",
-        "on_up",
-        "ref",
         "scope",
-        "shutdown_s",
         "since_s",
-        "spawner",
-        "start_s",
         "started_s",
         "state",
         "task",
+        "terms",
         "timers",
         "timers_swept_at",
         "topics",
@@ -106,32 +123,12 @@ class Incarnation:
         "watching",
     )
 
-    def __init__(
-        self,
-        actor: Actor[Any],
-        box: Mailbox,
-        number: int,
-        *,
-        spawner: trio.Nursery,
-        on_up: Callable[[Incarnation], None],
-        on_end: Callable[[Incarnation], None],
-        may_resume: Callable[[Exception], bool] | None = None,
-        start_s: float = math.inf,
-        shutdown_s: float = math.inf,
-        hang_s: float | None = None,
-    ) -> None:
+    def __init__(self, actor: Actor[Any], box: Mailbox, number: int, terms: Terms) -> None:
         self.actor = actor
         self.box = box
         self.kernel: Kernel = box.kernel
         self.number = number
-        self.ref: Ref[Any] = Ref(box)
-        self.spawner = spawner
-        self.on_up = on_up
-        self.on_end = on_end
-        self.may_resume = may_resume
-        self.start_s = start_s
-        self.shutdown_s = shutdown_s
-        self.hang_s = hang_s
+        self.terms = terms
         self.state = ActorState.STARTING
         self.up = False
         self.ignored = False
@@ -191,8 +188,10 @@ class Incarnation:
     async def _start(self) -> bool:
         """Run ``started()``; return whether the actor is to run."""
         timer = None
-        if self.start_s < math.inf:
-            timer = self.kernel.timers.call_at(trio.current_time() + self.start_s, self._start_late)
+        if self.terms.start_s < math.inf:
+            timer = self.kernel.timers.call_at(
+                trio.current_time() + self.terms.start_s, self._start_late
+            )
         try:
             answer = await self.actor.started()
         finally:
@@ -206,11 +205,11 @@ class Incarnation:
         if self.verdict is not None:  # condemned too late for `started` to notice
             return False
         self.bring_up()
-        self.on_up(self)
+        self.terms.on_up(self)
         return True
 
     def _start_late(self) -> None:
-        self.condemn(StartTimeout(path=self.box.path, start_s=self.start_s))
+        self.condemn(StartTimeout(path=self.box.path, start_s=self.terms.start_s))
 
     async def _close(self) -> None:
         """Clean up after a start that succeeded, and wait for the background tasks."""
@@ -220,7 +219,7 @@ class Incarnation:
             if isinstance(reason, Failed) and self.box.pending:
                 cause = reason.error
                 self.box.refuse_asks(lambda: ActorCrashed(path=self.box.path, cause=cause))
-            if has_hook(self.actor.__class__, "stopping") and not isinstance(reason, Killed):
+            if self.terms.cleans_up and not isinstance(reason, Killed):
                 await self._clean_up(reason)
         if self.background is not None:
             await self.background.close()
@@ -233,7 +232,7 @@ class Incarnation:
 
         A supervisor's own timer may be due earlier: it counts from the moment it asked.
         """
-        deadline_s = trio.current_time() + self.shutdown_s
+        deadline_s = trio.current_time() + self.terms.shutdown_s
         self.cleanup = cleanup = trio.CancelScope(shield=True, deadline=deadline_s)
         try:
             with cleanup:
@@ -277,7 +276,7 @@ class Incarnation:
             self.state = move(self.state, Trigger.IGNORE if self.ignored else Trigger.ABORT)
         detach(self.actor)
         self.errors = []  # the exit has them; a second path to a traceback keeps frames alive
-        self.on_end(self)
+        self.terms.on_end(self)
 
     def _bury_cut_off(self, message: object) -> None:
         """Bury the message whose handler was cancelled, with the reason if it was a failure."""
@@ -357,9 +356,9 @@ class Incarnation:
         """Handle messages until told to leave. Raises what a handler raised."""
         box, pace = self.box, self.kernel.pace
         normal, receive = box.normal, self.actor.receive
-        timed = self.hang_s is not None
+        timed = self.terms.hang_s is not None
         batch = 1
-        began_s = pace.now_s()
+        began_s: float | None = None  # of the batch; not known for the first after a wake
         while True:
             if box.express and await self._drain_express():
                 return
@@ -370,7 +369,7 @@ class Incarnation:
                     continue
                 await box.park()
                 batch = 1
-                began_s = pace.now_s()
+                began_s = None
                 continue
             if depth > box.depth_max:
                 box.depth_max = depth
@@ -398,8 +397,10 @@ class Incarnation:
                 self.since_s = math.inf
             if box.senders:
                 box.let_senders_in()
+            if not normal:
+                continue  # about to sleep, which gives way as well
             now_s = pace.now_s()
-            batch = next_batch(batch, now_s - began_s, pace.slice_s)
+            batch = next_batch(batch, now_s - (began_s or now_s), pace.slice_s)
             if pace.used_up(now_s):
                 await pace.give_way()
                 now_s = pace.now_s()
@@ -417,7 +418,7 @@ class Incarnation:
             else:
                 box.express = False
                 return False
-            if self.hang_s is not None:
+            if self.terms.hang_s is not None:
                 self._begin_handler()
             try:
                 if message.__class__ in ENVELOPES:
@@ -448,6 +449,7 @@ class Incarnation:
             return
         if envelope.state is not PortState.WAITING or trio.current_time() >= envelope.deadline_s:
             return  # nobody waits for the answer any more: do not work on it
+        envelope.taken = True
         waiting = self.actor.receive(envelope.question)
         if waiting is not None:
             await waiting
@@ -459,7 +461,7 @@ class Incarnation:
 
         The message is not put back: delivering it again would fail again.
         """
-        resumed = self.may_resume is not None and self.may_resume(error)
+        resumed = self.terms.may_resume is not None and self.terms.may_resume(error)
         if isinstance(message, Asking):
             message.refuse(ActorCrashed(path=self.box.path, cause=error))
         why = DeadLetterWhy.RESUMED_PAST if resumed else DeadLetterWhy.CRASHED_ON
@@ -480,22 +482,24 @@ class Incarnation:
 
     def _begin_handler(self) -> None:
         """Stamp the start of a handler, and see to it that somebody looks in time."""
-        assert self.hang_s is not None, "handlers are stamped only if there is a limit"
+        assert self.terms.hang_s is not None, "handlers are stamped only if there is a limit"
         self.since_s = trio.current_time()
         if self.hang_timer is None or not self.hang_timer.pending:
-            self.hang_timer = self.kernel.timers.call_at(self.since_s + self.hang_s, self._look)
+            self.hang_timer = self.kernel.timers.call_at(
+                self.since_s + self.terms.hang_s, self._look
+            )
 
     def _look(self) -> None:
         """Condemn the handler in progress if it has had its time; else look again in time."""
-        assert self.hang_s is not None, "looked only if there is a limit"
+        assert self.terms.hang_s is not None, "looked only if there is a limit"
         if self.since_s == math.inf or self.exit is not None:
             return
-        due_s = self.since_s + self.hang_s
+        due_s = self.since_s + self.terms.hang_s
         if due_s > trio.current_time():
             self.hang_timer = self.kernel.timers.call_at(due_s, self._look)
         elif self.verdict is None:
             stack = stack_of(self.task) if self.task is not None else ""
-            self.condemn(Hung(path=self.box.path, hang_s=self.hang_s, stack=stack))
+            self.condemn(Hung(path=self.box.path, hang_s=self.terms.hang_s, stack=stack))
 
     # -- what the context offers ---------------------------------------------------------------
 
@@ -535,7 +539,7 @@ class Incarnation:
 
     def _tell_self(self, message: object) -> None:
         try:
-            self.ref.tell(message)
+            Ref[object](self.box).tell(message)
         except (MailboxFull, MessageRefused) as error:
             self.box.bury(message, DeadLetterWhy.FULL, error)
 
@@ -594,7 +598,9 @@ class Incarnation:
         self._require_alive()
         if self.background is None:
             self.background = Background(self.box.path, self._interrupt)
-            self.spawner.start_soon(self.background.keep, name=f"{self.box.path} (background)")
+            self.terms.spawner.start_soon(
+                self.background.keep, name=f"{self.box.path} (background)"
+            )
         self.background.start_soon(fn, args)
 
 

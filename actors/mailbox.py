@@ -259,6 +259,11 @@ class Mailbox:
     def put_question(self, asking: Asking) -> None:
         """Deliver a question; it may be refused by the same rules as a message."""
         question: object = asking.question
+        if question.__class__ in self.accepts and len(self.normal) < self.limit:
+            self.normal.append(asking)
+            self.pending.add(asking)
+            self.wake()
+            return
         if not self._admitted(question):
             raise MessageRefused(message=question, path=self.path, accepted=self.accepted or ())
         if isinstance(question, Urgent):

@@ -66,7 +66,7 @@ class Asking:
     between.
     """
 
-    __slots__ = ("box", "deadline_s", "deferred", "question", "state", "task", "within_s")
+    __slots__ = ("box", "deadline_s", "deferred", "question", "state", "taken", "task", "within_s")
 
     def __init__(
         self,
@@ -83,10 +83,15 @@ class Asking:
         self.deadline_s = deadline_s
         self.state = PortState.WAITING
         self.deferred = False
+        self.taken = False  # a handler has seen it
 
     def unanswered(self) -> bool:
         """Whether the asker waits and nobody promised to answer later."""
         return self.state is PortState.WAITING and not self.deferred
+
+    def may_still_be_answered(self) -> bool:
+        """Whether somebody waits, or some handler may come late with an answer."""
+        return self.state is PortState.WAITING or (self.state is PortState.VOID and self.taken)
 
     @enable_ki_protection
     def answer(self, outcome: Value[object] | Error) -> None:
@@ -196,11 +201,11 @@ def address(
 ) -> Asking:
     """Put a question into its envelope.
 
-    A question object that is still on its way from an earlier ``ask`` is copied first, so that
+    A question object that may still be answered for an earlier ``ask`` is copied first, so that
     two askers never share a port and a late reply can never answer the wrong one.
     """
     before = port_of(question)
-    if before is not None and before.state is not PortState.ANSWERED:
+    if before is not None and before.may_still_be_answered():
         question = copy.copy(question)
     asking = Asking(question, task, box, within_s, deadline_s)
     _bind_port(question, asking)

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from ringfence.actors.errors import SupervisorFailed
+    from ringfence.actors.incarnation import Terms
     from ringfence.actors.lifecycle import Exit, Killed
+    from ringfence.actors.mailbox import Mailbox
     from ringfence.actors.timers import Timer
     from ringfence.supervisors.incident import Incident
     from ringfence.supervisors.spec import Spec, Start
@@ -75,6 +77,9 @@ class Slot:
     timer: Timer | None = None  # of a pending restart
     error: BaseException | None = None  # of the last failed start
     on_end: Callable[[Life], None] | None = None  # made once, for all incarnations
+    terms: Terms | None = None  # the same
+    box: Mailbox | None = None
+    waits: bool = True  # has a `started` to wait for, or may have
 
     def cancel_timer(self) -> None:
         """Forget the pending restart; its generation makes one on its way void."""
@@ -83,7 +88,7 @@ class Slot:
             self.timer = None
 
 
-@frozen
+@define(eq=False)
 class Exited:
     """In the inbox: a child ended."""
 
@@ -91,7 +96,7 @@ class Exited:
     life: Life
 
 
-@frozen
+@define(eq=False)
 class Retry:
     """In the inbox: the time of a restart has come."""
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from trio.lowlevel import cancel_shielded_checkpoint
 
-from ringfence.actors.actor import has_hook
 from ringfence.actors.events import ChildTerminated
 from ringfence.supervisors.child import Exited
 from ringfence.supervisors.decide import ReportTerminated, StartChild
@@ -70,14 +69,10 @@ class Duty:
 
     def _succeed_in_place(self, slot: Slot, actions: list[Action]) -> Life | None:
         """Build the successor here if nothing else is to be done and nothing can go wrong."""
-        if not actions or actions[-1] != StartChild(slot.key) or slot.start is None:
-            return None
-        cls = slot.start.cls
-        if len(actions) > 2 or not isinstance(cls, type) or has_hook(cls, "started"):
+        if slot.waits or not self._only_restarts(slot, actions):
             return None
         for action in actions[:-1]:
-            if not isinstance(action, ReportTerminated):
-                return None
+            assert isinstance(action, ReportTerminated), "looked at above"
             self._sup.emit(ChildTerminated, child=action.key, exit=action.exit)
         slot.error = None
         try:
@@ -90,3 +85,11 @@ class Duty:
         self._sup.records.restarted(slot.path)
         self._sup.records.close()
         return successor
+
+    def _only_restarts(self, slot: Slot, actions: list[Action]) -> bool:
+        """Whether the decision is to start that child again, and nothing else."""
+        match actions:
+            case [StartChild(key)] | [ReportTerminated(), StartChild(key)]:
+                return key == slot.key
+            case _:
+                return False

@@ -21,6 +21,8 @@ from ringfence.actors.lifecycle import Exit, Failed
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ringfence.supervisors.judge import Judged
+
 
 @frozen(kw_only=True)
 class StopProof:
@@ -142,7 +144,7 @@ class Recorder:
     path: str
     opened_at_s: float
     wall_ns: int
-    causes: list[Cause]
+    judged: list[Judged]
     budget_max: int
     budget_before: int
     budget_after: int = 0
@@ -156,13 +158,14 @@ class Recorder:
 
     def incident(self) -> Incident:
         """Return the finished record."""
-        severities = [cause.severity for cause in self.causes if cause.severity is not None]
+        causes = tuple(_cause(one) for one in self.judged)
+        severities = [cause.severity for cause in causes if cause.severity is not None]
         return Incident(
             path=self.path,
             opened_at_s=self.opened_at_s,
             closed_at_s=self.closed_at_s,
             wall_ns=self.wall_ns,
-            causes=tuple(self.causes),
+            causes=causes,
             severity=max(severities, default=None),
             outcome=self.outcome,
             why=self.why,
@@ -174,3 +177,8 @@ class Recorder:
             stopped=tuple(self.stopped),
             failed_starts=tuple(self.failed_starts),
         )
+
+
+def _cause(judged: Judged) -> Cause:
+    ended = judged.ended
+    return Cause(judged.path, judged.incarnation, ended.exit, ended.severity, judged.decided_by)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import define
 
 from ringfence.actors.errors import ActorKilled
 from ringfence.actors.lifecycle import Exit, Failed, Killed
@@ -20,15 +20,18 @@ if TYPE_CHECKING:
     from ringfence.supervisors.decide import Core
 
 
-@frozen
+@define(eq=False)
 class Judged:
-    """One ended child: what the rules need (``ended``) and what the record keeps."""
+    """One ended child: what the rules need (``ended``) and what the record keeps.
+
+    Not frozen, for speed: it is made on each restart.
+    """
 
     ended: Ended
     path: str
     incarnation: int
     error: BaseException | None
-    found: Classification | None
+    decided_by: Exception | None
 
 
 class Judge:
@@ -54,9 +57,11 @@ class Judge:
         slot, exit_ = entry.slot, entry.life.exit
         assert exit_ is not None, "it has ended"
         error = error_of(exit_, slot.path)
-        found = self.classify(slot, error) if isinstance(error, Exception) else None
-        ended = Ended(slot.key, exit_, None if found is None else found.severity)
-        return Judged(ended, slot.path, entry.life.number, error, found)
+        if not isinstance(error, Exception):
+            return Judged(Ended(slot.key, exit_, None), slot.path, entry.life.number, error, None)
+        found = self.classify(slot, error)
+        ended = Ended(slot.key, exit_, found.severity)
+        return Judged(ended, slot.path, entry.life.number, error, found.decided_by)
 
     def is_gravest(self, entry: Exited) -> bool:
         """Whether this end will end the supervisor, whatever else happens."""

@@ -14,13 +14,14 @@ import trio
 from ringfence.actors import seams
 from ringfence.actors.errors import GaveUpWhy, StartFailed
 from ringfence.actors.lifecycle import Failed
-from ringfence.supervisors.incident import Cause, IncidentRecorded, Outcome, Recorder
+from ringfence.supervisors.decide import Ended
+from ringfence.supervisors.incident import IncidentRecorded, Outcome, Recorder
+from ringfence.supervisors.judge import Judged
 
 if TYPE_CHECKING:
     from ringfence.actors.events import EventStream
     from ringfence.supervisors.decide import Window
     from ringfence.supervisors.incident import Incident, StopProof
-    from ringfence.supervisors.judge import Judged
     from ringfence.supervisors.severity import Classification
 
 
@@ -48,7 +49,7 @@ class Records:
             self._path,
             now_s,
             seams.wall_ns(),
-            [_cause(one) for one in judged],
+            judged,
             self._window.limit.restarts_max,
             self._window.used(now_s),
         )
@@ -56,12 +57,12 @@ class Records:
     def resume(self, key: str, used: int, now_s: float) -> None:
         """Open the record of a restart that waited: it goes on with the causes of its failure."""
         path = f"{self._path}/{key}"
-        causes = list(self.shut.causes) if self.shut is not None else []
+        judged = self.shut.judged if self.shut is not None else []
         self.open = Recorder(
             self._path,
             now_s,
             seams.wall_ns(),
-            [cause for cause in causes if cause.path == path] or causes,
+            [one for one in judged if one.path == path] or list(judged),
             self._window.limit.restarts_max,
             used,
         )
@@ -71,9 +72,8 @@ class Records:
         self.recent.append((trio.current_time(), (failed,)))
         if self.open is not None:
             self.open.failed_starts.append(failed.path)
-            self.open.causes.append(
-                Cause(failed.path, number, Failed(failed), found.severity, found.decided_by)
-            )
+            ended = Ended(failed.path, Failed(failed), found.severity)
+            self.open.judged.append(Judged(ended, failed.path, number, failed, found.decided_by))
 
     def restarted(self, path: str) -> None:
         """Write down a child that is up again."""
@@ -124,14 +124,3 @@ class Records:
             return self.recent[-1][1]
         oldest_s = now_s - self._window.limit.period_s
         return tuple(e for at_s, errors in self.recent if at_s >= oldest_s for e in errors)
-
-
-def _cause(judged: Judged) -> Cause:
-    found = judged.found
-    return Cause(
-        judged.path,
-        judged.incarnation,
-        judged.ended.exit,
-        judged.ended.severity,
-        None if found is None else found.decided_by,
-    )

@@ -21,7 +21,7 @@ from ringfence.actors.events import (
     ChildStartFailed,
     DeadLetterWhy,
 )
-from ringfence.actors.incarnation import Incarnation
+from ringfence.actors.incarnation import Incarnation, Terms
 from ringfence.actors.lifecycle import Failed
 from ringfence.actors.mailbox import OnRestart
 from ringfence.supervisors.child import Life, Slot, StartOutcome
@@ -158,28 +158,31 @@ class Starter:
 
     def build(self, slot: Slot) -> Life:
         """Build the next incarnation of a child. Raises what its constructor raises."""
-        if isinstance(slot.spec, SupervisorSpec):
+        if slot.start is None:
+            assert isinstance(slot.spec, SupervisorSpec), "a child is an actor or a supervisor"
             return self._sup.nested(slot, slot.spec)
-        assert isinstance(slot.spec, Child), "a child is an actor or a supervisor"
-        assert slot.start is not None, "an actor has a start"
         number = self._sup.kernel.next_incarnation(slot.path)
-        life = self._incarnate(slot, slot.spec, slot.start.build(), number)
-        if not has_hook(life.actor.__class__, "started"):
+        actor = slot.start.build()
+        terms = slot.terms or self._settle(slot, actor)
+        box = slot.box
+        assert box is not None, "settled with the terms"
+        if box.closed_why is not None:
+            box.open(accepted_types(actor.__class__))
+        elif box.spec.on_restart is OnRestart.DROP and number > 1:
+            box.bury_all(DeadLetterWhy.RESTART, None)
+        box.incarnation = number
+        life = Incarnation(actor, box, number, terms)
+        if not slot.waits:
             life.bring_up()  # nothing to wait for: saves a pass of the scheduler
         return life
 
-    def _incarnate(self, slot: Slot, spec: Child, actor: Actor[Never], number: int) -> Incarnation:
-        sup = self._sup
-        box = sup.kernel.box(slot.path, spec.mailbox)
-        if box.closed_why is not None:
-            box.open(accepted_types(actor.__class__))
-        elif number > 1 and spec.mailbox.on_restart is OnRestart.DROP:
-            box.bury_all(DeadLetterWhy.RESTART, None)
-        box.incarnation = number
-        return Incarnation(
-            actor,
-            box,
-            number,
+    def _settle(self, slot: Slot, actor: Actor[Never]) -> Terms:
+        """Work out what holds for all incarnations of a child."""
+        sup, spec, cls = self._sup, slot.spec, actor.__class__
+        assert isinstance(spec, Child), "an actor has the spec of one"
+        slot.box = sup.kernel.box(slot.path, spec.mailbox)
+        slot.waits = has_hook(cls, "started")
+        slot.terms = Terms(
             spawner=sup.nursery,
             on_up=sup.child_up,
             on_end=slot.on_end or sup.bind(slot),
@@ -187,7 +190,9 @@ class Starter:
             start_s=spec.start_s,
             shutdown_s=0.0 if isinstance(spec.shutdown_s, BrutalKill) else spec.shutdown_s,
             hang_s=spec.hang_s,
+            cleans_up=has_hook(cls, "stopping"),
         )
+        return slot.terms
 
     def _resumer(self, slot: Slot) -> Callable[[Exception], bool] | None:
         """Return the question a failed handler asks: may I drop the message and go on?"""
