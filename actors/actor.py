@@ -19,6 +19,7 @@ import inspect
 import sys
 import types
 import typing
+import weakref
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import trio
@@ -231,8 +232,13 @@ def has_hook(cls: type[Actor[typing.Never]], hook: str) -> bool:
 
 def accepted_types(cls: type[Actor[typing.Never]]) -> tuple[type, ...] | None:
     """Return the classes of the union declared in ``Actor[...]``; ``None`` if it takes anything."""
-    found: set[type] = set()
-    return tuple(found) if _collect(_argument_of(cls), cls, found) else None
+    if cls not in _ACCEPTED:
+        found: set[type] = set()
+        _ACCEPTED[cls] = tuple(found) if _collect(_argument_of(cls), cls, found) else None
+    return _ACCEPTED[cls]
+
+
+_ACCEPTED: weakref.WeakKeyDictionary[type, tuple[type, ...] | None] = weakref.WeakKeyDictionary()
 
 
 def _argument_of(cls: type) -> object:

@@ -355,7 +355,7 @@ class Incarnation:
     async def _drain(self) -> None:
         """Handle messages until told to leave. Raises what a handler raised."""
         box, pace = self.box, self.kernel.pace
-        normal, receive = box.normal, self.actor.receive
+        normal, take, receive = box.normal, box.normal.popleft, self.actor.receive
         timed = self.terms.hang_s is not None
         batch = 1
         began_s: float | None = None  # of the batch; not known for the first after a wake
@@ -376,9 +376,9 @@ class Incarnation:
             taken = 0
             message: object = None
             try:
-                while taken < batch and normal and not box.express:
-                    message = normal.popleft()
-                    taken += 1
+                # the queue cannot become shorter meanwhile: nobody else takes anything out
+                for taken in range(1, min(batch, depth) + 1):
+                    message = take()
                     if timed:
                         self._begin_handler()
                     if message.__class__ in ENVELOPES:
@@ -387,6 +387,8 @@ class Incarnation:
                         waiting = receive(message)
                         if waiting is not None:
                             await waiting
+                    if box.express:
+                        break
             except Exception as error:  # noqa: BLE001 - re-raised unless the child resumes
                 self._poisoned(message, error)
             except BaseException:
@@ -404,6 +406,8 @@ class Incarnation:
             if pace.used_up(now_s):
                 await pace.give_way()
                 now_s = pace.now_s()
+                if pace.used_up(now_s):
+                    batch = 1  # others had it all: go on, but let the loop turn
             began_s = now_s
 
     async def _drain_express(self) -> bool:
