@@ -45,12 +45,6 @@ def dump(system: System) -> str:
     return "\n".join([*lines, *stacks])
 
 
-def running_now(frame: FrameType | None) -> str:
-    """Return where the main thread is, outermost call first."""
-    summary = traceback.StackSummary.extract(reversed(list(traceback.walk_stack(frame))))
-    return "running now\n" + "".join(summary.format()).rstrip()
-
-
 # -- the tree ----------------------------------------------------------------------------------
 
 

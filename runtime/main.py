@@ -21,7 +21,7 @@ from attrs import frozen
 from ringfence.actors.errors import GaveUpWhy, Problem, Severity, SupervisorFailed
 from ringfence.actors.events import SystemStopping
 from ringfence.actors.kernel import Kernel
-from ringfence.runtime.dump import dump, running_now
+from ringfence.runtime.dump import dump
 from ringfence.runtime.exits import Ending, ExitCode, holds, not_clean, severity_of
 from ringfence.runtime.notify import Notifier
 from ringfence.runtime.observe.log import LEVELS, EventLog, LogOptions
@@ -29,7 +29,7 @@ from ringfence.runtime.report import report
 from ringfence.runtime.signals import Signals
 from ringfence.runtime.stall import StallWatch
 from ringfence.runtime.system import System
-from ringfence.runtime.tracebacks import described, problems_text
+from ringfence.runtime.tracebacks import described, problems_text, running_text
 from ringfence.supervisors.checks import number, shown
 from ringfence.supervisors.incident import ChildStopped
 from ringfence.supervisors.tree import check
@@ -108,7 +108,7 @@ def _say(text: str) -> None:
 
 
 def _busy(frame: FrameType | None) -> None:
-    _say(running_now(frame))
+    _say(f"running now\n{running_text(frame)}")
 
 
 def _option_problems(options: _Options) -> list[Problem]:

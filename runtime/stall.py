@@ -18,7 +18,7 @@ from ringfence.actors import seams
 from ringfence.actors.background import Background
 from ringfence.actors.events import LoopBlocked
 from ringfence.actors.incarnation import Incarnation
-from ringfence.runtime.tracebacks import is_noise, is_trio
+from ringfence.runtime.tracebacks import running_text
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from ringfence.actors.events import EventStream
 
 BLOCKED_S: Final = 1.0
-FRAMES_MAX: Final = 200
 
 
 class StallWatch:
@@ -89,11 +88,9 @@ class StallWatch:
         frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001 - the only way there is
         if frame is None:
             return self._path, ""
-        frames = list(traceback.walk_stack(frame))[:FRAMES_MAX]
-        path = next((p for f, _ in frames if (p := _actor_in(f)) is not None), self._path)
-        telling = [(f, line) for f, line in reversed(frames) if not is_noise(f.f_code.co_filename)]
-        inner = _behind_the_loop(telling, frames)
-        return path, "".join(traceback.StackSummary.extract(iter(inner)).format())
+        walked = (inner for inner, _ in traceback.walk_stack(frame))
+        path = next((p for inner in walked if (p := _actor_in(inner)) is not None), self._path)
+        return path, running_text(frame)
 
     def _tell(self, path: str, blocked_s: float, stack: str) -> None:
         if self._events.listeners:
@@ -110,13 +107,3 @@ def _actor_in(frame: FrameType) -> str | None:
     if isinstance(owner, Background):
         return owner._path  # noqa: SLF001 - ours
     return None
-
-
-def _behind_the_loop(
-    telling: list[tuple[FrameType, int]], frames: list[tuple[FrameType, int]]
-) -> list[tuple[FrameType, int]]:
-    """Leave out what called `trio.run`: the same in every stack."""
-    order = {id(frame): index for index, (frame, _) in enumerate(frames)}
-    loop = [n for n, (f, _) in enumerate(frames) if is_trio(f.f_code.co_filename)]
-    outermost = max(loop, default=len(frames))
-    return [(f, line) for f, line in telling if order[id(f)] < outermost]

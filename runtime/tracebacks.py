@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import traceback
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
 from ringfence.actors.errors import Problem
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 _HERE: Final = Path(__file__).resolve().parents[1]
 _NOISE: Final = tuple(
@@ -22,6 +25,7 @@ _NOISE: Final = tuple(
     )
 )
 PARTS_MAX: Final = 16
+FRAMES_MAX: Final = 1000
 
 
 def described(error: BaseException) -> str:
@@ -50,6 +54,15 @@ def _trim(found: traceback.TracebackException, seen: set[int]) -> None:
     for other in (found.__cause__, found.__context__, *(found.exceptions or ())):
         if other is not None:
             _trim(other, seen)
+
+
+def running_text(frame: FrameType | None) -> str:
+    """Return where a thread is, behind the event loop and without frames of ours and trio's."""
+    frames = list(traceback.walk_stack(frame))[:FRAMES_MAX]  # the innermost first
+    loop = [n for n, (inner, _) in enumerate(frames) if is_trio(inner.f_code.co_filename)]
+    behind = frames[: max(loop, default=len(frames))]
+    telling = [entry for entry in behind if not is_noise(entry[0].f_code.co_filename)]
+    return "".join(traceback.StackSummary.extract(reversed(telling)).format()).rstrip()
 
 
 def is_noise(filename: str) -> bool:

@@ -65,7 +65,7 @@ def _class_problems(path: str, cls: type) -> Iterator[Problem]:
         rule = "has no `receive` of its own, so it could handle no message"
         fix = f"write `async def receive(self, message)` in {cls.__name__}"
     elif inspect.isabstract(cls):
-        missing = ", ".join(sorted(cls.__abstractmethods__))
+        missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
         rule, fix = f"is abstract: {missing}", "use a class that defines them"
     else:
         return

@@ -135,7 +135,7 @@ def enum_row(name: str, kind: type[enum.Enum]) -> Row:
     return Row(
         name,
         lambda value: isinstance(value, kind),
-        f"must be a {kind.__name__}",
+        f"must be a member of {kind.__name__}",
         lambda value: f"write {_nearest_member(kind, value)}",
     )
 
@@ -314,9 +314,9 @@ def _mailbox(path: str, value: object) -> Iterator[Problem]:
         return
     found = list(broken(f"{path}.", value, _MAILBOX))
     yield from found
-    key, overflow = value.key, value.overflow
-    judged = isinstance(overflow, Overflow) and not any(p.path == f"{path}.key" for p in found)
-    if judged and key is not None and overflow is not Overflow.CONFLATE:
+    key = value.key
+    wrong = {problem.path for problem in found}.intersection((f"{path}.key", f"{path}.overflow"))
+    if key is not None and not wrong and value.overflow is not Overflow.CONFLATE:
         rule = "a key is only for a mailbox that conflates"
         fix = "add overflow=Overflow.CONFLATE, or leave the key out"
         yield Problem(f"{path}.key", shown(key), rule, fix)
@@ -328,15 +328,15 @@ def _policy(path: str, value: object) -> Iterator[Problem]:
         yield Problem(path, shown(value), "must be a Policy", fix)
         return
     yield from _directives(f"{path}.directives", value.directives, complete=True)
-    if isinstance(value.backoff, Backoff):
-        yield from _backoff(f"{path}.backoff", value.backoff)
-    else:
-        fix = "write Backoff(initial_s=1.0, max_s=60.0)"
-        yield Problem(f"{path}.backoff", shown(value.backoff), "must be a Backoff", fix)
+    yield from _backoff(f"{path}.backoff", value.backoff)
     yield from broken(f"{path}.", value, _POLICY)
 
 
-def _backoff(path: str, value: Backoff) -> Iterator[Problem]:
+def _backoff(path: str, value: object) -> Iterator[Problem]:
+    if not isinstance(value, Backoff):
+        fix = "write Backoff(initial_s=1.0, max_s=60.0)"
+        yield Problem(path, shown(value), "must be a Backoff", fix)
+        return
     found = list(broken(f"{path}.", value, _BACKOFF))
     yield from found
     wrong = [problem.path for problem in found]
