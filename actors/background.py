@@ -70,9 +70,10 @@ class Background:
             await fn(*args)
         except BaseException as error:  # noqa: BLE001 - cancellations go on, the rest is kept
             cancelled, rest = split_cancelled(error)
+            expected = cancelled_from_outside()  # asked before a failure cancels the others
             if rest is not None:
                 self._failed(rest)
-            if cancelled is not None and not cancelled_from_outside():
+            if cancelled is not None and not expected:
                 self._failed(stray(self._path, cancelled))
             elif cancelled is not None:
                 raise cancelled from None

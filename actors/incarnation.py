@@ -1,10 +1,10 @@
 """One incarnation of an actor, from its construction to its end: the trio shell of an actor.
 
-The supervisor runs `Incarnation.main` as a task and is told two things: ``on_up`` (started, or
-ignored) and ``on_end`` (ended, all tasks closed, with an `Exit`). `main` never raises an
-`Exception`: whatever happens becomes the exit.
+A task of the supervisor's runs `live` inside a cancel scope and then, outside of whatever
+cancelled that, `wind_up` (see `inhabit`). The supervisor is told two things: ``on_up`` (started)
+and ``on_end`` (ended, all tasks closed, with an `Exit`). Whatever happens becomes the exit.
 
-What runs where: handlers run in the task of `main`, one at a time. Background tasks run in a
+What runs where: handlers run in that task, one at a time. Background tasks run in a
 nursery of their own, held open by a *keeper* task that exists only if the actor ever starts one
 (a nursery costs more than a whole restart). The incarnation has one cancel scope; whoever cancels
 it leaves a verdict first, so a `Cancelled` that comes out without one is a stray (see
@@ -106,6 +106,7 @@ class Incarnation:
         "hang_timer",
         "ignored",
         "info",
+        "interrupted",
         "kernel",
         "leaving",
         "number",
@@ -140,8 +141,9 @@ class Incarnation:
         self.verdict: BaseException | Killed | None = None  # why the scope was cancelled
         self.cancelled = False  # its grace was over, or it was killed
         self.cut_off: tuple[object] | None = None  # the message a cancellation interrupted
+        self.interrupted = False  # its scope has been cancelled
         self.errors: list[BaseException] = []
-        self.scope = trio.CancelScope()
+        self.scope: trio.CancelScope | None = None  # while it lives; shared with a successor
         self.cleanup: trio.CancelScope | None = None
         self.task: trio.lowlevel.Task | None = None
         self.background: Background | None = None
@@ -156,23 +158,24 @@ class Incarnation:
     # -- the whole life ------------------------------------------------------------------------
 
     @enable_ki_protection
-    async def main(self) -> None:
-        """Start, handle messages, clean up; report the exit. Raises only `Cancelled`."""
+    async def live(self, scope: trio.CancelScope) -> None:
+        """Start and handle messages until the end. Raises only what cancels ``scope``."""
+        self.scope = scope
         self.task = trio.lowlevel.current_task()
+        if self.interrupted:  # before it got here
+            scope.cancel()
         try:
-            with self.scope:
-                try:
-                    if self.up or await self._start():
-                        await self._drain()
-                except Exception as error:  # noqa: BLE001 - it is the exit
-                    self.errors.append(error)  # kept here: leaving the scope with it costs more
-        except BaseException as error:  # noqa: BLE001 - sorted out below, nothing is dropped
-            self._sort(error)
+            if self.up or await self._start():
+                await self._drain()
+        except Exception as error:  # noqa: BLE001 - it is the exit
+            self.errors.append(error)
+
+    @enable_ki_protection
+    async def wind_up(self) -> None:
+        """Clean up, wait for the background tasks, and report the exit."""
         self._collect_background()
         await self._close()
         self._report()
-        if self.cancelled and cancelled_from_outside():
-            await trio.lowlevel.checkpoint_if_cancelled()
 
     def bring_up(self) -> None:
         """Note that the actor is up. Called by the supervisor itself if there is no ``started``."""
@@ -240,7 +243,7 @@ class Incarnation:
                 if answer is not None and not isinstance(reason, Failed):
                     self.leaving = answer
         except BaseException as error:  # noqa: BLE001 - sorted out, nothing is dropped
-            self._sort(error)
+            self.absorb(error)
         self.cancelled = self.cancelled or cleanup.cancelled_caught
 
     def _exit_so_far(self) -> Exit:
@@ -327,15 +330,17 @@ class Incarnation:
 
     def _interrupt(self) -> None:
         """Cancel the handler in progress, and begin no other."""
+        self.interrupted = True
         self.box.express = True
-        self.scope.cancel()
+        if self.scope is not None:
+            self.scope.cancel()
 
     def _collect_background(self) -> None:
         if self.background is not None:
             self.errors.extend(self.background.errors)
             self.background.errors.clear()
 
-    def _sort(self, error: BaseException) -> None:
+    def absorb(self, error: BaseException) -> None:
         """Keep an error; tell a cancellation that was asked for from one that strayed in."""
         cancelled, rest = split_cancelled(error)
         if rest is not None:
@@ -377,7 +382,7 @@ class Incarnation:
             message: object = None
             try:
                 # the queue cannot become shorter meanwhile: nobody else takes anything out
-                for taken in range(1, min(batch, depth) + 1):
+                for taken in range(1, min(batch, depth) + 1):  # noqa: B007 - read in `finally`
                     message = take()
                     if timed:
                         self._begin_handler()
@@ -413,7 +418,7 @@ class Incarnation:
     async def _drain_express(self) -> bool:
         """Handle the system and urgent lanes; return True if told to leave."""
         box, pace = self.box, self.kernel.pace
-        while self.leaving is None and not self.scope.cancel_called:
+        while self.leaving is None and not self.interrupted:
             if box.system:
                 message: object = box.system.popleft()
             elif box.urgent:

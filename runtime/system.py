@@ -17,6 +17,7 @@ import trio
 from ringfence.actors.events import SystemStarted, SystemStopped, SystemStopping
 from ringfence.actors.kernel import Kernel
 from ringfence.actors.lifecycle import KILLED, SHUTDOWN, Failed, Killed
+from ringfence.supervisors.child import live_once
 from ringfence.supervisors.control import SupervisorRef
 from ringfence.supervisors.policy import DEFAULT
 from ringfence.supervisors.supervisor import SupervisorLife
@@ -112,7 +113,7 @@ class System:
                 async with trio.open_nursery() as services:
                     services.start_soon(self.kernel.timers.run)
                     services.start_soon(self._run_emergency)
-                    await self._root.main()
+                    await live_once(self._root)
                     services.cancel_scope.cancel()
             guard.cancel_scope.cancel()
         exit_ = self._root.exit

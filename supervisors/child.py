@@ -13,6 +13,7 @@ from attrs import define, frozen
 from trio.lowlevel import Abort, enable_ki_protection, reschedule
 
 from ringfence.actors.errors import GaveUpWhy, Severity
+from ringfence.actors.outcomes import cancelled_from_outside
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -52,8 +53,14 @@ class Life(Protocol):
     cancelled: bool
     number: int
 
-    async def main(self) -> None:
-        """Live, from start to end."""
+    async def live(self, scope: trio.CancelScope) -> None:
+        """Live, from start to end, inside ``scope``; raise only what cancels it."""
+
+    def absorb(self, error: BaseException) -> None:
+        """Keep what came out of ``scope`` although it should not."""
+
+    async def wind_up(self) -> None:
+        """Clean up outside of what was cancelled, and report the exit."""
 
     def leave(self, reason: Exit) -> None:
         """Ask it to end."""
@@ -156,3 +163,15 @@ class Verdict:
     errors: tuple[BaseException, ...] = ()
     severity: Severity = Severity.MEDIUM
     incident: Incident | None = None
+
+
+async def live_once(life: Life) -> None:
+    """Run one incarnation in this task, from its start to its report."""
+    try:
+        with trio.CancelScope() as scope:
+            await life.live(scope)
+    except BaseException as error:  # noqa: BLE001 - becomes the exit, or goes on below
+        life.absorb(error)
+    await life.wind_up()
+    if cancelled_from_outside():
+        await trio.lowlevel.checkpoint_if_cancelled()

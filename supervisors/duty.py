@@ -30,21 +30,21 @@ class Duty:
 
     def __init__(self, sup: SupervisorLife) -> None:
         self._sup = sup
-        self.holder: Life | None = None
+        self.holder: Slot | None = None
 
-    def take(self, life: Life) -> bool:
-        """Give the duty to ``life`` if nobody has it and the supervisor sleeps."""
+    def take(self, slot: Slot) -> bool:
+        """Give the duty to the child in ``slot`` if nobody has it and the supervisor sleeps."""
         if self.holder is None and self._sup.asleep:
-            self.holder = life
+            self.holder = slot
             return True
         return False
 
-    async def succession(self, slot: Slot, life: Life) -> Life | None:
+    async def succession(self, slot: Slot) -> Life | None:
         """Decide on the ends of this pass, if this child has the duty; return its successor.
 
         ``None``: this task has nothing more to run, the supervisor's task carries on.
         """
-        if self.holder is not life:
+        if self.holder is not slot:
             return None
         self._sup.starter.refresh_context()
         await cancel_shielded_checkpoint()
@@ -61,9 +61,9 @@ class Duty:
             self._sup.wake()
         return successor
 
-    def excuse(self, life: Life) -> None:
-        """The task of ``life`` has ended: whatever its duty was, the supervisor looks itself."""
-        if self.holder is life:
+    def excuse(self, slot: Slot) -> None:
+        """The task of ``slot`` has ended: whatever its duty was, the supervisor looks itself."""
+        if self.holder is slot:
             self.holder = None
             self._sup.wake()
 

@@ -24,6 +24,7 @@ from ringfence.actors.events import (
 from ringfence.actors.incarnation import Incarnation, Terms
 from ringfence.actors.lifecycle import Failed
 from ringfence.actors.mailbox import OnRestart
+from ringfence.actors.outcomes import cancelled_from_outside
 from ringfence.supervisors.child import Life, Slot, StartOutcome
 from ringfence.supervisors.decide import Member, Window
 from ringfence.supervisors.policy import Directive
@@ -141,14 +142,37 @@ class Starter:
     @enable_ki_protection
     async def _inhabit(self, slot: Slot, life: Life) -> None:
         """Run incarnations of one child, one after another, as long as nobody else must act."""
-        successor: Life | None = life
         try:
-            while successor is not None:
-                life = successor
-                await life.main()
-                successor = await self._sup.duty.succession(slot, life)
+            await self._inhabit_in_turn(slot, life)
         finally:
-            self._sup.duty.excuse(life)
+            self._sup.duty.excuse(slot)
+
+    async def _inhabit_in_turn(self, slot: Slot, first: Life) -> None:
+        """Give each incarnation a cancel scope.
+
+        A successor gets the scope of its predecessor as long as nobody cancelled it: to leave one
+        and enter another costs more than all else that a restart needs.
+        """
+        life: Life | None = first
+        while life is not None:
+            lived = life
+            try:
+                with trio.CancelScope() as scope:
+                    while life is not None and not scope.cancel_called:
+                        lived, life = life, None
+                        await lived.live(scope)
+                        if not scope.cancel_called:
+                            life = await self._wind_up(slot, lived)
+            except BaseException as error:  # noqa: BLE001 - becomes the exit, or goes on below
+                lived.absorb(error)
+            if lived.exit is None:
+                life = await self._wind_up(slot, lived)
+            if cancelled_from_outside():
+                await trio.lowlevel.checkpoint_if_cancelled()
+
+    async def _wind_up(self, slot: Slot, life: Life) -> Life | None:
+        await life.wind_up()
+        return await self._sup.duty.succession(slot)
 
     def refresh_context(self) -> None:
         """Let the next incarnation in this task begin with the context variables of a new task."""

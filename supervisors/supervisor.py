@@ -107,7 +107,7 @@ class SupervisorLife:
         self.info: object = None
         self.exit: Exit | None = None
         self.cancelled = False
-        self.scope = trio.CancelScope()
+        self.scope: trio.CancelScope | None = None  # while it lives
         self.nursery: trio.Nursery
         self.leaving: Exit | None = None
         self.verdict: BaseException | Killed | None = None
@@ -119,6 +119,8 @@ class SupervisorLife:
         self.fatal: list[BaseException] = []  # KeyboardInterrupt and the like: never supervised
         self.random: random.Random | None = None
         self._parked: trio.lowlevel.Task | None = None
+        self._outcome = Verdict(None)
+        self._errors: list[BaseException] = []
         static = spec if isinstance(spec, Supervisor) else None
         self.core = Core(
             strategy=static.strategy if static else RestartStrategy.ONE_FOR_ONE,
@@ -136,19 +138,33 @@ class SupervisorLife:
     # -- the whole life ------------------------------------------------------------------------
 
     @enable_ki_protection
-    async def main(self) -> None:
-        """Start the children, mind them, stop them; report the exit. Raises only `Cancelled`."""
-        errors: list[BaseException] = []
-        verdict = Verdict(None)
+    async def live(self, scope: trio.CancelScope) -> None:
+        """Start the children, mind them, stop them. Raises only what cancels ``scope``."""
+        self.scope = scope
+        if self.cancelled:  # condemned before it got here
+            scope.cancel()
         try:
-            with self.scope:
-                async with trio.open_nursery() as self.nursery:
-                    verdict = await self._live()
-        except BaseException as error:  # noqa: BLE001 - sorted here, nothing is dropped
-            errors = self._sorted(error)
-        self._report(verdict, errors)
-        if self.cancelled and cancelled_from_outside():
-            await trio.lowlevel.checkpoint_if_cancelled()
+            async with trio.open_nursery() as self.nursery:
+                self._outcome = await self._live()
+        except Exception as error:  # noqa: BLE001 - it is the exit
+            self._errors.append(error)
+
+    async def wind_up(self) -> None:
+        """Report the exit. All children have ended."""
+        self._report(self._outcome, self._errors)
+
+    def absorb(self, error: BaseException) -> None:
+        """Keep an error; tell a cancellation that was asked for from one that strayed in."""
+        cancelled, rest = split_cancelled(error)
+        if rest is not None:
+            self._errors.append(rest)
+        if cancelled is None:
+            return
+        if cancelled_from_outside():
+            self.cancelled = True
+            self.verdict = self.verdict or KILLED
+        else:
+            self._errors.append(stray(self.path, cancelled))
 
     async def _live(self) -> Verdict:
         self.emit(SupervisorStarting, incarnation=self.number)
@@ -160,17 +176,6 @@ class SupervisorLife:
             verdict = await self._mind()
         await self.stopper.stop_all()
         return verdict
-
-    def _sorted(self, error: BaseException) -> list[BaseException]:
-        cancelled, rest = split_cancelled(error)
-        errors = [] if rest is None else [rest]
-        if cancelled is not None:
-            if cancelled_from_outside():
-                self.cancelled = True
-                self.verdict = self.verdict or KILLED
-            else:
-                errors.append(stray(self.path, cancelled))
-        return errors
 
     def _report(self, verdict: Verdict, errors: list[BaseException]) -> None:
         if isinstance(self.verdict, BaseException):
@@ -202,7 +207,8 @@ class SupervisorLife:
         if self.exit is None:
             self.verdict = self.verdict or verdict
             self.cancelled = True
-            self.scope.cancel()
+            if self.scope is not None:
+                self.scope.cancel()
             for slot in self.slots.values():
                 if slot.life is not None:
                     slot.life.condemn(KILLED)  # `stopping` is shielded from our scope
@@ -317,7 +323,7 @@ class SupervisorLife:
             self.fatal.append(exit_.error)
         elif self.starter.current is not None and self.judge.is_gravest(entry):
             self.alarm = True
-        elif self.duty.take(life):
+        elif self.duty.take(slot):
             return
         self.wake()
 
