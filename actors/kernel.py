@@ -7,6 +7,7 @@ no policy: who restarts whom is decided in `ringfence.supervisors`.
 from __future__ import annotations
 
 import difflib
+import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
@@ -35,6 +36,7 @@ class Kernel:
         "_subscriptions",
         "_topic_cache",
         "_topics",
+        "_vacant",
         "boxes",
         "controls",
         "dead_letter_count",
@@ -49,6 +51,7 @@ class Kernel:
         self.timers = Timers()
         self.pace = pace if pace is not None else Pace()
         self.boxes: dict[str, Mailbox] = {}
+        self._vacant: weakref.WeakValueDictionary[str, Mailbox] = weakref.WeakValueDictionary()
         self.incarnations: dict[str, int] = {}
         self.controls: dict[str, object] = {}  # path of a supervisor -> its handle
         self._buried: deque[Kept] = deque(maxlen=DEAD_LETTERS_KEPT_MAX)
@@ -62,14 +65,26 @@ class Kernel:
     def box(self, path: str, spec: MailboxSpec | None = None) -> Mailbox:
         """Return the mailbox of ``path``, made if need be.
 
-        Without ``spec`` a new one is a dead-letter slot until an actor of that name starts.
+        Without ``spec`` a new one is a dead-letter slot until an actor of that name starts; it is
+        kept only as long as somebody has a handle on it.
         """
-        box = self.boxes.get(path)
+        box = self.boxes.get(path) or self._vacant.get(path)
         if box is None:
-            box = self.boxes[path] = Mailbox(self, path, spec or MailboxSpec())
-        elif spec is not None and box.spec is not spec:
+            box = Mailbox(self, path, spec or MailboxSpec())
+        if spec is None:
+            if path not in self.boxes:
+                self._vacant[path] = box
+        elif path not in self.boxes or box.spec is not spec:
             box.spec = spec
+            self.boxes[path] = box
         return box
+
+    def retire(self, path: str) -> None:
+        """Forget an address that may never be used again, unless somebody has a handle on it."""
+        box = self.boxes.pop(path, None)
+        if box is not None:
+            self._vacant[path] = box
+        self.incarnations.pop(path, None)
 
     def ref(self, name: Name[object] | str) -> Ref[object]:
         """Return the handle on an address."""

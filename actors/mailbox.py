@@ -116,6 +116,7 @@ class Mailbox:
     """Queue, lanes and state of one address. Used by `Ref` and by who drains it."""
 
     __slots__ = (
+        "__weakref__",
         "accepted",
         "accepts",
         "closed_why",

@@ -13,9 +13,10 @@ from ringfence.actors.errors import ActorKilled
 from ringfence.actors.lifecycle import Exit, Failed, Killed
 from ringfence.supervisors.decide import Ended
 from ringfence.supervisors.policy import Directive
-from ringfence.supervisors.severity import Classification, classify
+from ringfence.supervisors.severity import severity_of
 
 if TYPE_CHECKING:
+    from ringfence.actors.errors import Severity
     from ringfence.supervisors.child import Exited, Slot
     from ringfence.supervisors.decide import Core
 
@@ -42,10 +43,10 @@ class Judge:
     def __init__(self, core: Core) -> None:
         self._core = core
 
-    def classify(self, slot: Slot, error: Exception) -> Classification:
-        """Classify a failure of the child in ``slot``."""
+    def severity(self, slot: Slot, error: Exception) -> tuple[Severity, Exception]:
+        """Return how bad a failure of the child in ``slot`` is, and which exception decided so."""
         member = self._core.members.get(slot.key)
-        return classify(
+        return severity_of(
             error,
             component=slot.path,
             recent_failures=0 if member is None else member.failures,
@@ -54,14 +55,15 @@ class Judge:
 
     def judge(self, entry: Exited) -> Judged:
         """Classify how a child ended."""
-        slot, exit_ = entry.slot, entry.life.exit
+        slot, life = entry.slot, entry.life
+        exit_ = life.exit
         assert exit_ is not None, "it has ended"
         error = error_of(exit_, slot.path)
         if not isinstance(error, Exception):
-            return Judged(Ended(slot.key, exit_, None), slot.path, entry.life.number, error, None)
-        found = self.classify(slot, error)
-        ended = Ended(slot.key, exit_, found.severity)
-        return Judged(ended, slot.path, entry.life.number, error, found.decided_by)
+            return Judged(Ended(slot.key, exit_, None), slot.path, life.number, error, None)
+        severity, decided_by = self.severity(slot, error)
+        ended = Ended(slot.key, exit_, severity)
+        return Judged(ended, slot.path, life.number, error, decided_by)
 
     def is_gravest(self, entry: Exited) -> bool:
         """Whether this end will end the supervisor, whatever else happens."""
@@ -77,10 +79,6 @@ class Judge:
 
 def error_of(exit_: Exit, path: str) -> BaseException | None:
     """Return the error an exit stands for; ``None`` if it is no failure."""
-    match exit_:
-        case Failed(error):
-            return error
-        case Killed():
-            return ActorKilled(path=path)
-        case _:
-            return None
+    if isinstance(exit_, Failed):
+        return exit_.error
+    return ActorKilled(path=path) if isinstance(exit_, Killed) else None

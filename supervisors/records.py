@@ -12,17 +12,14 @@ from typing import TYPE_CHECKING
 import trio
 
 from ringfence.actors import seams
-from ringfence.actors.errors import GaveUpWhy, StartFailed
-from ringfence.actors.lifecycle import Failed
-from ringfence.supervisors.decide import Ended
+from ringfence.actors.errors import GaveUpWhy
 from ringfence.supervisors.incident import IncidentRecorded, Outcome, Recorder
-from ringfence.supervisors.judge import Judged
 
 if TYPE_CHECKING:
     from ringfence.actors.events import EventStream
     from ringfence.supervisors.decide import Window
     from ringfence.supervisors.incident import Incident, StopProof
-    from ringfence.supervisors.severity import Classification
+    from ringfence.supervisors.judge import Judged
 
 
 class Records:
@@ -42,9 +39,9 @@ class Records:
 
     def begin(self, judged: list[Judged], now_s: float) -> None:
         """Open an incident for failures decided together."""
-        errors = tuple(one.error for one in judged if one.error is not None)
+        errors = tuple([one.error for one in judged if one.error is not None])
         if errors:
-            self.recent.append((now_s, errors))
+            self._remember(now_s, errors)
         self.open = Recorder(
             self._path,
             now_s,
@@ -53,6 +50,13 @@ class Records:
             self._window.limit.restarts_max,
             self._window.used(now_s),
         )
+
+    def _remember(self, now_s: float, errors: tuple[BaseException, ...]) -> None:
+        """Keep the failures of the current window, no more."""
+        self.recent.append((now_s, errors))
+        oldest_s = now_s - self._window.limit.period_s
+        while self.recent[0][0] < oldest_s:
+            self.recent.popleft()
 
     def resume(self, key: str, used: int, now_s: float) -> None:
         """Open the record of a restart that waited: it goes on with the causes of its failure."""
@@ -67,13 +71,13 @@ class Records:
             used,
         )
 
-    def start_failed(self, failed: StartFailed, number: int, found: Classification) -> None:
+    def start_failed(self, judged: Judged) -> None:
         """Write down a restart that did not come up."""
-        self.recent.append((trio.current_time(), (failed,)))
+        assert judged.error is not None, "a failed start has an error"
+        self._remember(trio.current_time(), (judged.error,))
         if self.open is not None:
-            self.open.failed_starts.append(failed.path)
-            ended = Ended(failed.path, Failed(failed), found.severity)
-            self.open.judged.append(Judged(ended, failed.path, number, failed, found.decided_by))
+            self.open.failed_starts.append(judged.path)
+            self.open.judged.append(judged)
 
     def restarted(self, path: str) -> None:
         """Write down a child that is up again."""
@@ -102,7 +106,7 @@ class Records:
         self.shut.why = why
         now_s = trio.current_time()
         self.shut.closed_at_s = now_s
-        self.shut.budget_after = self._window.used(now_s)
+        self.shut.budget_after = len(self._window.times_s)  # up to date since the decision
         if self._events.listeners:
             self._events.emit(
                 IncidentRecorded(at_s=now_s, path=self._path, incident=self.shut.incident())

@@ -226,7 +226,7 @@ class Starter:
         window = member.budget or Window(self._sup.spec.intensity)
 
         def may_resume(error: Exception) -> bool:
-            severity = self._sup.judge.classify(slot, error).severity
+            severity, _ = self._sup.judge.severity(slot, error)
             resumes = member.directives[severity] is Directive.RESUME
             return resumes and window.charge(trio.current_time())
 

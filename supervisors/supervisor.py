@@ -47,6 +47,7 @@ from ringfence.supervisors.child import (
 from ringfence.supervisors.decide import (
     Action,
     Core,
+    Ended,
     Finish,
     GiveUp,
     GoneForGood,
@@ -58,7 +59,7 @@ from ringfence.supervisors.decide import (
 from ringfence.supervisors.duty import Duty
 from ringfence.supervisors.ending import exit_of
 from ringfence.supervisors.incident import Outcome
-from ringfence.supervisors.judge import Judge
+from ringfence.supervisors.judge import Judge, Judged
 from ringfence.supervisors.records import Records
 from ringfence.supervisors.spec import (
     AutoShutdown,
@@ -265,7 +266,7 @@ class SupervisorLife:
 
     def _start_failed(self, slot: Slot, error: BaseException) -> Verdict:
         if isinstance(error, Exception):
-            severity = self.judge.classify(slot, error).severity
+            severity, _ = self.judge.severity(slot, error)
             failed = StartFailed(path=slot.path, cause=error)
             return Verdict(GaveUpWhy.START_FAILED, (failed,), severity.lowered())
         self.fatal.append(error)
@@ -442,10 +443,12 @@ class SupervisorLife:
         if not isinstance(error, Exception):
             self.fatal.append(error)
             return []
-        found = self.judge.classify(slot, error)
+        severity, decided_by = self.judge.severity(slot, error)
         failed = StartFailed(path=slot.path, cause=error)
-        self.records.start_failed(failed, self.kernel.incarnations[slot.path], found)
-        return self.core.on_start_failed(slot.key, found.severity)
+        ended = Ended(slot.key, Failed(failed), severity)
+        number = self.kernel.incarnations[slot.path]
+        self.records.start_failed(Judged(ended, slot.path, number, failed, decided_by))
+        return self.core.on_start_failed(slot.key, severity)
 
     def _settle_ignored(self, slot: Slot) -> None:
         """An ignored child keeps its spec unless it is temporary or dynamic (R5)."""
@@ -481,6 +484,8 @@ class SupervisorLife:
         if spec_too:
             self.slots.pop(slot.key, None)
             self.core.members.pop(slot.key, None)
+            if self.dynamic:
+                self.kernel.retire(slot.path)  # keys may be new for ever: orders, sessions
 
     async def _give_up(self, action: GiveUp) -> Verdict:
         """Close the books; a failure that must stop the whole system waits to be stopped."""
