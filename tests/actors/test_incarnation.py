@@ -450,11 +450,11 @@ async def test_the_message_in_progress_of_a_killed_actor_is_a_dead_letter() -> N
 
 
 async def test_a_question_cut_off_by_a_kill_fails_at_once() -> None:
-    async with open_system(tree(child(Log(), shutdown_s=BRUTAL_KILL))) as system:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_stop_after, system, 2.0)
-            with pytest.raises(ActorDown):
-                await system.ref(PUPPET).ask(Question(sleeping(1000)), within_s=60.0)
+    one = child(Log(), shutdown_s=BRUTAL_KILL)
+    async with open_system(tree(one)) as system, trio.open_nursery() as nursery:
+        nursery.start_soon(_stop_after, system, 2.0)
+        with pytest.raises(ActorDown):
+            await system.ref(PUPPET).ask(Question(sleeping(1000)), within_s=60.0)
 
 
 async def _stop_after(system: System, delay_s: float) -> None:
