@@ -432,7 +432,7 @@ class SupervisorLife:
                 self._settle_ignored(slot)
                 return None
             case StartOutcome.CALLED_OFF:
-                return [] if self.alarm else None
+                return []  # the rest of its group stays down, as in OTP (R12)
             case StartOutcome.FAILED:
                 return self.on_failed_restart(slot)
 
