@@ -1,0 +1,63 @@
+"""A feed reads in a background task. What fails together arrives together, as one group.
+
+Prints:
+
+    price 1
+    price 2
+    desk/feed ended: desk/feed: 2 failures (2 sub-exceptions)
+      ConnectionResetError('closed by the venue')
+      TimeoutError('no heartbeat')
+    price 1
+    price 2
+"""
+
+import trio
+from attrs import define, field
+
+from ringfence.actors import Actor
+from ringfence.actors.events import ActorEnded, Event
+from ringfence.actors.lifecycle import Failed
+from ringfence.runtime import open_system
+from ringfence.supervisors import Child, Start, Supervisor
+
+
+@define
+class Feed(Actor[int]):
+    lost: trio.Event = field(factory=trio.Event)
+
+    async def started(self) -> None:
+        self.context.start_soon(self.read)  # ends with this actor at the latest,
+        self.context.start_soon(self.heartbeat)  # and its failure is the actor's failure
+
+    async def read(self) -> None:
+        for price in (1, 2):
+            self.context.ref.tell(price)
+        await self.lost.wait()
+        raise ConnectionResetError("closed by the venue")
+
+    async def heartbeat(self) -> None:
+        await self.lost.wait()
+        raise TimeoutError("no heartbeat")
+
+    async def receive(self, message: int) -> None:
+        print(f"price {message}")
+        if message == 2 and self.context.incarnation == 1:
+            self.lost.set()
+
+
+def show(event: Event) -> None:
+    match event:
+        case ActorEnded(path=path, exit=Failed(BaseExceptionGroup() as group)):
+            print(f"{path} ended: {group}")
+            for text in sorted(repr(error) for error in group.exceptions):
+                print(f"  {text}")
+
+
+async def main() -> None:
+    async with open_system(Supervisor("desk", children=[Child("feed", Start(Feed))])) as system:
+        system.events.listen(show)
+        await trio.sleep(0.1)
+
+
+if __name__ == "__main__":
+    trio.run(main)

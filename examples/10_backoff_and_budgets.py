@@ -1,0 +1,68 @@
+"""A restart may wait, and restarts run out: backoff, a budget for one child, one for them all.
+
+Prints:
+
+    news: stopped for good
+    feed: restart 1 after 0.01 s
+    feed: restart 2 after 0.02 s
+    feed: restart 3 after 0.04 s
+    desk gave up: more restarts than its intensity allows
+    the tree failed with 5 errors, the last: no data
+"""
+
+import trio
+from attrs import define
+
+from ringfence.actors import Actor
+from ringfence.actors.errors import DataFeedError
+from ringfence.actors.events import Event, RestartScheduled, SupervisorGaveUp
+from ringfence.runtime import open_system
+from ringfence.supervisors import Backoff, Child, Directive, Intensity, Policy, Start, Supervisor
+from ringfence.supervisors.incident import IncidentRecorded, Outcome
+
+
+@define
+class Broken(Actor[str]):
+    after_s: float
+
+    async def started(self) -> None:
+        self.context.after(self.after_s, "no data")
+
+    async def receive(self, message: str) -> None:
+        raise DataFeedError(message)  # MEDIUM: restarted after a wait
+
+
+def show(event: Event) -> None:
+    match event:
+        case RestartScheduled(child=child, attempt=attempt, delay_s=delay_s):
+            print(f"{child}: restart {attempt} after {delay_s:g} s")
+        case IncidentRecorded(incident=incident) if incident.outcome is Outcome.STOPPED:
+            print(f"{incident.causes[0].path.removeprefix('desk/')}: {incident.outcome.value}")
+        case SupervisorGaveUp(path=path, why=why):
+            print(f"{path} gave up: {why}")
+
+
+none = Intensity(restarts_max=0, period_s=60.0)
+tree = Supervisor(
+    "desk",
+    intensity=Intensity(restarts_max=4, period_s=60.0),  # news costs one, feed the other three
+    policy=Policy(backoff=Backoff(initial_s=0.01, jitter=0.0)),
+    children=[
+        Child("news", Start(Broken, 0.01), budget=none, exhausted=Directive.STOP),
+        Child("feed", Start(Broken, 0.05)),
+    ],
+)
+
+
+async def main() -> None:
+    try:
+        async with open_system(tree) as system:
+            system.events.listen(show)
+            await trio.sleep_forever()
+    except* DataFeedError as group:
+        errors = group.exceptions[0].exceptions
+        print(f"the tree failed with {len(errors)} errors, the last: {errors[-1]}")
+
+
+if __name__ == "__main__":
+    trio.run(main)
