@@ -8,7 +8,7 @@ import trio
 import trio.testing
 from attrs import define, field, frozen
 
-from ringfence.actors import Actor, Ask, MailboxSpec, Name, Overflow, Ref, Urgent
+from ringfence.actors import Actor, Ask, MailboxSpec, Name, OnRestart, Overflow, Ref, Urgent
 from ringfence.actors.errors import (
     ActorCrashed,
     ActorDown,
@@ -358,6 +358,45 @@ async def test_senders_wait_through_a_restart() -> None:
                 await settle_now()
         await trio.sleep(10)
     assert [Work(1), Work(2), Work(3)] == seen
+
+
+async def test_senders_get_the_room_that_a_restart_made() -> None:
+    seen: list[Message] = []
+
+    async def dies_on_zero(worker: Worker, message: Message) -> None:
+        await trio.sleep(1)
+        if message == Work(0):
+            raise NetworkError("gone")
+        worker.seen.append(message)
+
+    child = Child(
+        "worker",
+        Start(Worker, seen, dies_on_zero),
+        mailbox=MailboxSpec(capacity=1, on_restart=OnRestart.DROP),
+    )
+    async with open_system(Supervisor("t", children=[child], policy=OTP)) as system:
+        async with trio.open_nursery() as nursery:
+            sent: list[Message] = []
+            for number in range(4):
+                nursery.start_soon(send_and_note, system.ref(WORKER), Work(number), sent)
+                await settle_now()
+        await trio.sleep(10)
+        assert [(Work(0), DeadLetterWhy.CRASHED_ON), (Work(1), DeadLetterWhy.RESTART)] == [
+            (letter.message, letter.why) for letter in system.kernel.dead_letters
+        ]
+    assert [Work(2), Work(3)] == seen
+
+
+async def test_a_foreign_message_is_refused_even_if_the_mailbox_is_full() -> None:
+    gate = Gate()
+    async with open_system(tree([], gate, capacity=1)) as system:
+        ref = system.ref(WORKER)
+        ref.tell(Work(0))
+        await settle()
+        ref.tell(Work(1))
+        with pytest.raises(MessageRefused):
+            await ref.send("text")  # type: ignore[arg-type]
+        gate.event.set()
 
 
 async def test_urgent_sends_do_not_wait_behind_ordinary_ones() -> None:

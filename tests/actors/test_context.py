@@ -397,6 +397,17 @@ async def test_an_actor_that_takes_anything_may_watch() -> None:
     assert ["watch", Terminated] == [seen[0], type(seen[1])]
 
 
+async def test_unwatching_what_was_never_watched_does_nothing() -> None:
+    log = Log()
+    async with open_system(tree(child("puppet", log), child("other", log))) as system:
+        await do(system, PUPPET, unwatches_other)
+        await do(system, PUPPET, watches_other)
+        await do(system, PUPPET, unwatches_other)
+        await do(system, OTHER, crash)
+        assert 2 == system.kernel.incarnations["t/other"]
+    assert [] == log.terminated()
+
+
 # -- topics ----------------------------------------------------------------------------------------
 
 

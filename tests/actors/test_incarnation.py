@@ -2,6 +2,7 @@
 
 import contextvars
 import gc
+import math
 import signal
 import weakref
 from collections.abc import Awaitable, Callable
@@ -26,6 +27,7 @@ from ringfence.actors import (
     Normal,
     Overflow,
     Shutdown,
+    Urgent,
 )
 from ringfence.actors.errors import (
     ActorCrashed,
@@ -45,7 +47,7 @@ from ringfence.actors.events import (
     Event,
 )
 from ringfence.actors.kernel import Kernel
-from ringfence.actors.lifecycle import NORMAL
+from ringfence.actors.lifecycle import KILLED, NORMAL
 from ringfence.runtime import System, open_system
 from ringfence.supervisors import Child, Intensity, Restart, Start, Supervisor
 from ringfence.supervisors.policy import OTP, Directive, Policy
@@ -416,6 +418,66 @@ async def test_a_handler_that_outlives_the_stop_still_gets_its_clean_up() -> Non
     assert ["started 1", "stopping 1: Shutdown"] == log.lines
 
 
+async def test_a_clean_up_is_cancelled_when_the_grace_of_the_whole_stop_is_over() -> None:
+    log = Log()
+    async with open_system(tree(child(log, nothing, sleeping(1000), shutdown_s=4.0))) as system:
+        events = listened(system)
+        system.ref(PUPPET).tell(Do(sleeping(3)))
+        await settle()
+        began_s = trio.current_time()
+        system.stop()
+    assert [began_s + 4] == ended_at_s(events)
+    assert [Killed] == [type(exit_) for exit_ in exits(events)]
+
+
+async def test_a_stop_during_the_start_calls_it_off_without_stopping_or_failure() -> None:
+    log = Log()
+    system = System(tree(child(log, sleeping(1000), start_s=math.inf)), Kernel())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(system.run)
+        await trio.sleep(1)
+        system.stop()
+        system.ref(PUPPET).tell(Note("never"))
+    assert ["started 1"] == log.lines
+
+
+async def test_an_actor_killed_before_its_first_step_handles_nothing() -> None:
+    seen: list[int] = []
+
+    class Quick(Actor[int]):
+        async def receive(self, message: int) -> None:
+            seen.append(message)
+
+    class Unbuildable(Actor[int]):
+        def __init__(self, system: list[System]) -> None:
+            system[0].ref(Name[int]("t/quick")).tell(1)
+            msg = "cannot be built"
+            raise NetworkError(msg)
+
+        async def receive(self, message: int) -> None: ...
+
+    running: list[System] = []
+    children = [
+        Child("quick", Start(Quick), shutdown_s=BRUTAL_KILL),
+        Child("second", Start(Unbuildable, running)),
+    ]
+    running.append(System(Supervisor("t", children=children), Kernel()))
+    with pytest.raises(ExceptionGroup):
+        await running[0].run()
+    assert [] == seen
+    assert 1 in [letter.message for letter in running[0].kernel.dead_letters]
+
+
+async def test_started_may_hand_information_to_its_supervisor() -> None:
+    async def informs(_puppet: Puppet) -> Info:
+        return Info("port 8080")
+
+    async with open_system(tree(child(Log(), informs, start_s=math.inf))) as system:
+        life = system._root.slots["puppet"].life
+        assert life is not None
+        assert "port 8080" == life.info
+
+
 # -- what a cancellation loses ---------------------------------------------------------------------
 
 
@@ -606,6 +668,36 @@ async def test_handlers_that_finish_in_time_are_left_alone_however_many() -> Non
     assert ["started 1", "alive", "stopping 1: Shutdown"] == log.lines
 
 
+@frozen
+class Hurry(Urgent):
+    step: Step = field(eq=False)
+
+
+class HastyOne(Actor[Hurry]):
+    async def receive(self, message: Hurry) -> None:
+        await message.step(self)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("step", "error"), [(sleeping(1000), Hung), (raising(NetworkError("x")), NetworkError)]
+)
+async def test_urgent_messages_are_watched_and_buried_like_others(
+    step: Step, error: type[Exception]
+) -> None:
+    hasty = Child("puppet", Start(HastyOne), hang_s=2.0, restart=Restart.TEMPORARY)
+    async with open_system(tree(hasty)) as system:
+        events = listened(system)
+        poison = Hurry(step)
+        system.ref(Name[Hurry]("t/puppet")).tell(poison)
+        system.ref(Name[Hurry]("t/puppet")).tell(Hurry(step))
+        await trio.sleep(10)
+        assert isinstance(failure(events), error)
+        assert [DeadLetterWhy.CRASHED_ON, DeadLetterWhy.STOPPED] == [
+            letter.why for letter in system.kernel.dead_letters
+        ]
+        assert poison is system.kernel.dead_letters[0].message
+
+
 async def test_a_hung_question_fails_with_its_cause() -> None:
     async with open_system(tree(child(Log(), hang_s=2.0))) as system:
         with pytest.raises(ActorCrashed) as caught:
@@ -653,6 +745,14 @@ async def test_a_child_that_may_resume_drops_the_message_and_keeps_its_state() -
         ]
         assert 2 == len([event for event in events if isinstance(event, ActorResumed)])
     assert ["started 1", "before", "after", "stopping 1: Shutdown"] == log.lines
+
+
+async def test_a_child_resumes_with_nobody_listening() -> None:
+    resumes = Policy(directives=dict.fromkeys(OTP.directives, Directive.RESUME))
+    async with open_system(tree(child(Log()), resumes)) as system:
+        system.ref(PUPPET).tell(Do(raising(NetworkError("x"))))
+        assert "answer" == await system.ref(PUPPET).ask(Question(), within_s=1.0)
+        assert 1 == system.kernel.incarnations["t/puppet"]
 
 
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
@@ -840,6 +940,7 @@ async def test_whoever_keeps_the_context_of_an_ended_actor_can_begin_nothing_wit
         await settle()
         (context,) = contexts
         context.stop()
+        context._life.condemn(KILLED)  # as a late timer would
         for begin in (
             lambda: context.after(1, Note("x")),
             lambda: context.every(1, Note("x")),

@@ -264,3 +264,10 @@ async def test_copies_and_pickles_of_an_asked_question_have_no_asker(cls: type[A
         for twin in (copy.copy(question), sent):
             assert port_of(twin) is None
             assert 7 == twin.number
+
+
+@pytest.mark.parametrize("cls", QUESTIONS)
+def test_a_question_that_was_never_asked_can_be_copied_too(cls: type[Ask[int]]) -> None:
+    twin = copy.copy(cls(7))  # type: ignore[call-arg]
+    assert port_of(twin) is None
+    assert 7 == twin.number  # type: ignore[attr-defined]
