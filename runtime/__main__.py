@@ -1,0 +1,5 @@
+"""``python -m ringfence.runtime`` is the command ``ringfence``."""
+
+from ringfence.runtime.cli import main
+
+main()
