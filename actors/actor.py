@@ -156,7 +156,7 @@ class Context(Generic[M_contra]):
 
         A full mailbox makes a dead letter of it.
         """
-        return self._life.after(delay_s, message)
+        return self._life.own().after(delay_s, message)
 
     def every(self, period_s: float, message: M_contra) -> Timer:
         """Tell this actor ``message`` every ``period_s`` seconds, the first time after one period.
@@ -164,7 +164,7 @@ class Context(Generic[M_contra]):
         The schedule does not drift. Periods missed while the loop was late are skipped, not made
         up for, so a slow actor is never flooded by its own clock.
         """
-        return self._life.every(period_s, message)
+        return self._life.own().every(period_s, message)
 
     def watch(self, ref: Ref[M]) -> None:
         """Be told `Terminated` each time the actor of ``ref`` ends, until `unwatch`.
@@ -172,11 +172,11 @@ class Context(Generic[M_contra]):
         If it is gone for good already, the message comes at once. ``Terminated`` must be in this
         actor's declared union.
         """
-        self._life.watch(typing.cast("Ref[object]", ref))
+        self._life.own().watch(typing.cast("Ref[object]", ref))
 
     def unwatch(self, ref: Ref[M]) -> None:
         """Undo `watch`."""
-        self._life.unwatch(typing.cast("Ref[object]", ref))
+        self._life.own().unwatch(typing.cast("Ref[object]", ref))
 
     def publish(self, message: object) -> None:
         """Tell ``message`` to every actor that subscribed to its class or a base of it."""
@@ -184,11 +184,11 @@ class Context(Generic[M_contra]):
 
     def subscribe(self, topic: type[M_contra]) -> None:
         """Get every published message of class ``topic``, which must be in the declared union."""
-        self._life.subscribe(topic)
+        self._life.own().subscribe(topic)
 
     def unsubscribe(self, topic: type[M_contra]) -> None:
         """Undo `subscribe`."""
-        self._life.unsubscribe(topic)
+        self._life.own().unsubscribe(topic)
 
     def start_soon(self, fn: Callable[[*Args], Awaitable[object]], *args: *Args) -> None:
         """Run ``fn(*args)`` beside the handlers, in this actor's own nursery.

@@ -17,21 +17,19 @@ replace it without touching supervision.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import trio
 from attrs import frozen
 from trio.lowlevel import enable_ki_protection
 
-from ringfence.actors.actor import Context, Ignore, Info, Terminated, attach, detach
-from ringfence.actors.address import Ref
+from ringfence.actors.actor import Context, Ignore, Info, attach, detach
 from ringfence.actors.background import Background
+from ringfence.actors.belongings import Belongings
 from ringfence.actors.errors import (
     ActorCrashed,
     ActorDown,
     Hung,
-    MailboxFull,
-    MessageRefused,
     NoReply,
     StartTimeout,
 )
@@ -64,8 +62,6 @@ if TYPE_CHECKING:
     from ringfence.actors.mailbox import Mailbox
     from ringfence.actors.timers import Timer
 
-_TIMERS_SWEPT_AT_LEAST: Final = 64
-
 
 @frozen
 class Terms:
@@ -96,6 +92,7 @@ class Incarnation:
     __slots__ = (
         "actor",
         "background",
+        "belongings",
         "box",
         "called_off",
         "cancelled",
@@ -116,12 +113,8 @@ class Incarnation:
         "state",
         "task",
         "terms",
-        "timers",
-        "timers_swept_at",
-        "topics",
         "up",
         "verdict",
-        "watching",
     )
 
     def __init__(self, actor: Actor[Any], box: Mailbox, number: int, terms: Terms) -> None:
@@ -147,10 +140,7 @@ class Incarnation:
         self.cleanup: trio.CancelScope | None = None
         self.task: trio.lowlevel.Task | None = None
         self.background: Background | None = None
-        self.timers: set[Timer] | None = None
-        self.timers_swept_at = _TIMERS_SWEPT_AT_LEAST
-        self.topics: set[type] | None = None
-        self.watching: set[Mailbox] | None = None
+        self.belongings: Belongings | None = None
         self.since_s = math.inf  # when the handler in progress began; kept only with hang_s
         self.hang_timer: Timer | None = None
         attach(actor, Context(self))
@@ -218,17 +208,21 @@ class Incarnation:
         """Clean up after a start that succeeded, and wait for the background tasks."""
         if self.up:
             self.state = move(self.state, Trigger.LEAVE)
-            reason = self._exit_so_far()
-            if isinstance(reason, Failed) and self.box.pending:
-                cause = reason.error
-                self.box.refuse_asks(lambda: ActorCrashed(path=self.box.path, cause=cause))
-            if self.terms.cleans_up and not isinstance(reason, Killed):
-                await self._clean_up(reason)
+            if self.box.pending or self.terms.cleans_up:
+                await self._part(self._exit_so_far())
         if self.background is not None:
             await self.background.close()
             self._collect_background()
         if self.box.pending:
             self.box.refuse_asks(lambda: ActorDown(path=self.box.path, cause=None))
+
+    async def _part(self, reason: Exit) -> None:
+        """Tell those who wait for an answer, and let the actor clean up."""
+        if isinstance(reason, Failed) and self.box.pending:
+            cause = reason.error
+            self.box.refuse_asks(lambda: ActorCrashed(path=self.box.path, cause=cause))
+        if self.terms.cleans_up and not isinstance(reason, Killed):
+            await self._clean_up(reason)
 
     async def _clean_up(self, reason: Exit) -> None:
         """Run ``stopping()``, bounded, whoever asked for the end.
@@ -291,15 +285,10 @@ class Incarnation:
     def _release(self) -> None:
         """End what must not outlive the incarnation."""
         self.box.system = None  # it was told of ends it watched; the next one did not ask
-        for timer in self.timers or ():
-            timer.cancel()
+        if self.belongings is not None:
+            self.belongings.release()
         if self.hang_timer is not None:
             self.hang_timer.cancel()
-        for topic in self.topics or ():
-            self.kernel.unsubscribe(self.box, topic)
-        for box in self.watching or ():
-            if box.watchers is not None:
-                box.watchers.pop(self.box, None)
 
     # -- being told to end ---------------------------------------------------------------------
 
@@ -358,7 +347,7 @@ class Incarnation:
 
     @enable_ki_protection
     async def _drain(self) -> None:
-        """Handle messages until told to leave. Raises what a handler raised."""
+        """Handle messages until told to leave, or until a handler failed (see `errors`)."""
         box, pace = self.box, self.kernel.pace
         normal, take, receive = box.normal, box.normal.popleft, self.actor.receive
         timed = self.terms.hang_s is not None
@@ -394,8 +383,9 @@ class Incarnation:
                             await waiting
                     if box.express:
                         break
-            except Exception as error:  # noqa: BLE001 - re-raised unless the child resumes
-                self._poisoned(message, error)
+            except Exception as error:  # noqa: BLE001 - kept as the exit unless the child resumes
+                if not self._resumes_after(message, error):
+                    return
             except BaseException:
                 self.cut_off = (message,)
                 raise
@@ -434,8 +424,9 @@ class Incarnation:
                     await self._serve(message)
                 else:
                     await self._handle(message)
-            except Exception as error:  # noqa: BLE001 - re-raised unless the child resumes
-                self._poisoned(message, error)
+            except Exception as error:  # noqa: BLE001 - kept as the exit unless the child resumes
+                if not self._resumes_after(message, error):
+                    return True
             except BaseException:
                 self.cut_off = (message,)
                 raise
@@ -465,19 +456,22 @@ class Incarnation:
         if envelope.unanswered():
             envelope.refuse(NoReply(path=self.box.path, question=envelope.question))
 
-    def _poisoned(self, message: object, error: Exception) -> None:
-        """Bury the message the handler failed on; raise, unless the actor is to go on.
+    def _resumes_after(self, message: object, error: Exception) -> bool:
+        """Bury the message the handler failed on; say whether the actor is to go on.
 
-        The message is not put back: delivering it again would fail again.
+        The message is not put back: delivering it again would fail again. The error's traceback
+        begins in user code: our frames say nothing, and would keep the actor alive in a cycle.
         """
+        if error.__traceback__ is not None:
+            error.__traceback__ = error.__traceback__.tb_next
         resumed = self.terms.may_resume is not None and self.terms.may_resume(error)
         if isinstance(message, Asking):
             message.refuse(ActorCrashed(path=self.box.path, cause=error))
         why = DeadLetterWhy.RESUMED_PAST if resumed else DeadLetterWhy.CRASHED_ON
         self.box.bury(_plain(message), why, error)
         if not resumed:
-            raise error
-        if self.kernel.events.listeners:
+            self.errors.append(error)
+        elif self.kernel.events.listeners:
             self.kernel.events.emit(
                 ActorResumed(
                     at_s=trio.current_time(),
@@ -486,6 +480,7 @@ class Incarnation:
                     error=error,
                 )
             )
+        return resumed
 
     # -- the hang watchdog ---------------------------------------------------------------------
 
@@ -512,95 +507,20 @@ class Incarnation:
 
     # -- what the context offers ---------------------------------------------------------------
 
-    def after(self, delay_s: float, message: object) -> Timer:
-        """See `Context.after`."""
+    def own(self) -> Belongings:
+        """Return what ends with this incarnation: timers, subscriptions, watches.
+
+        Raises:
+          ActorDown: it has ended: nobody would end what is begun now.
+        """
         self._require_alive()
-        if not delay_s >= 0:
-            msg = f"delay_s={delay_s!r}: a delay is 0 seconds or more"
-            raise ValueError(msg)
-
-        def due() -> None:
-            self._timers().discard(timer)
-            self._tell_self(message)
-
-        timer = self.kernel.timers.call_at(trio.current_time() + delay_s, due)
-        self._timers().add(timer)
-        return timer
-
-    def every(self, period_s: float, message: object) -> Timer:
-        """See `Context.every`."""
-        self._require_alive()
-        if not 0 < period_s < math.inf:
-            msg = f"period_s={period_s!r}: a period is a finite number of seconds above 0"
-            raise ValueError(msg)
-        first_s = trio.current_time() + period_s
-        timer = self.kernel.timers.call_every(first_s, period_s, lambda: self._tell_self(message))
-        self._timers().add(timer)
-        return timer
-
-    def _timers(self) -> set[Timer]:
-        if self.timers is None:
-            self.timers = set()
-        elif len(self.timers) >= self.timers_swept_at:
-            self.timers = {timer for timer in self.timers if timer.pending}
-            self.timers_swept_at = max(_TIMERS_SWEPT_AT_LEAST, 2 * len(self.timers))
-        return self.timers
-
-    def _tell_self(self, message: object) -> None:
-        try:
-            Ref[object](self.box).tell(message)
-        except (MailboxFull, MessageRefused) as error:
-            self.box.bury(message, DeadLetterWhy.FULL, error)
-
-    def watch(self, ref: Ref[object]) -> None:
-        """See `Context.watch`."""
-        self._require_alive()
-        self._require_accepted(Terminated, "watch")
-        box = self.kernel.box(ref.path)
-        if box.closed_why is not None:
-            cause = box.absent()
-            self.box.put_system(Terminated(path=box.path, incarnation=0, exit=Failed(cause)))
-            return
-        if box.watchers is None:
-            box.watchers = {}
-        box.watchers[self.box] = self.number
-        if self.watching is None:
-            self.watching = set()
-        self.watching.add(box)
-
-    def unwatch(self, ref: Ref[object]) -> None:
-        """See `Context.unwatch`."""
-        box = self.kernel.box(ref.path)
-        if box.watchers is not None:
-            box.watchers.pop(self.box, None)
-
-    def subscribe(self, topic: type) -> None:
-        """See `Context.subscribe`."""
-        self._require_alive()
-        self._require_accepted(topic, "subscribe to")
-        if self.topics is None:
-            self.topics = set()
-        self.topics.add(topic)
-        self.kernel.subscribe(self.box, topic)
-
-    def unsubscribe(self, topic: type) -> None:
-        """See `Context.unsubscribe`."""
-        self.kernel.unsubscribe(self.box, topic)
+        if self.belongings is None:
+            self.belongings = Belongings(self.box, self.number)
+        return self.belongings
 
     def _require_alive(self) -> None:
-        """Refuse to begin what nobody would end: somebody kept the context of an ended actor."""
         if self.exit is not None:
             raise ActorDown(path=self.box.path, cause=None)
-
-    def _require_accepted(self, topic: type, verb: str) -> None:
-        accepted = self.box.accepted
-        if accepted is not None and not issubclass(topic, accepted):
-            names = ", ".join(cls.__name__ for cls in accepted)
-            msg = (
-                f"{self.box.path} cannot {verb} {topic.__name__}: it takes only {names}; "
-                f"add {topic.__name__} to the union in its Actor[...]"
-            )
-            raise TypeError(msg)
 
     def start_soon(self, fn: Callable[..., Awaitable[object]], args: tuple[object, ...]) -> None:
         """See `Context.start_soon`."""
