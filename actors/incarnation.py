@@ -20,7 +20,6 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import trio
-from attrs import frozen
 from trio.lowlevel import enable_ki_protection
 
 from ringfence.actors.actor import Context, Ignore, Info, attach, detach
@@ -37,6 +36,7 @@ from ringfence.actors.events import ActorEnded, ActorResumed, ActorStarted, Dead
 from ringfence.actors.lifecycle import (
     KILLED,
     NORMAL,
+    SHUTDOWN,
     ActorState,
     Exit,
     Failed,
@@ -53,6 +53,7 @@ from ringfence.actors.outcomes import (
     stray,
 )
 from ringfence.actors.pace import next_batch
+from ringfence.actors.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -60,30 +61,7 @@ if TYPE_CHECKING:
     from ringfence.actors.actor import Actor
     from ringfence.actors.kernel import Kernel
     from ringfence.actors.mailbox import Mailbox
-    from ringfence.actors.timers import Timer
-
-
-@frozen
-class Terms:
-    """What holds for all incarnations of one child: made once, shared by them.
-
-    Attributes:
-      spawner: the supervisor's nursery, for the keeper of background tasks.
-      on_up: called when ``started()`` returned.
-      on_end: called as the last act.
-      may_resume: asked when a handler failed: drop the message and go on? ``None``: never.
-      start_s, shutdown_s, hang_s: as in the child's spec, in seconds.
-      cleans_up: whether the class has a ``stopping`` of its own.
-    """
-
-    spawner: trio.Nursery
-    on_up: Callable[[Incarnation], None]
-    on_end: Callable[[Incarnation], None]
-    may_resume: Callable[[Exception], bool] | None = None
-    start_s: float = math.inf
-    shutdown_s: float = math.inf
-    hang_s: float | None = None
-    cleans_up: bool = True
+    from ringfence.actors.terms import Terms
 
 
 class Incarnation:
@@ -100,7 +78,6 @@ class Incarnation:
         "cut_off",
         "errors",
         "exit",
-        "hang_timer",
         "ignored",
         "info",
         "interrupted",
@@ -108,13 +85,13 @@ class Incarnation:
         "leaving",
         "number",
         "scope",
-        "since_s",
         "started_s",
         "state",
         "task",
         "terms",
         "up",
         "verdict",
+        "watchdog",
     )
 
     def __init__(self, actor: Actor[Any], box: Mailbox, number: int, terms: Terms) -> None:
@@ -141,8 +118,9 @@ class Incarnation:
         self.task: trio.lowlevel.Task | None = None
         self.background: Background | None = None
         self.belongings: Belongings | None = None
-        self.since_s = math.inf  # when the handler in progress began; kept only with hang_s
-        self.hang_timer: Timer | None = None
+        self.watchdog: Watchdog | None = None
+        if terms.hang_s is not None:
+            self.watchdog = Watchdog(self.kernel.timers, terms.hang_s, self._hung)
         attach(actor, Context(self))
 
     # -- the whole life ------------------------------------------------------------------------
@@ -196,10 +174,24 @@ class Incarnation:
         if isinstance(answer, Info):
             self.info = answer.value
         if self.verdict is not None:  # condemned too late for `started` to notice
+            await self._undo_start(self.verdict)
             return False
         self.bring_up()
         self.terms.on_up(self)
         return True
+
+    def _hung(self) -> None:
+        assert self.terms.hang_s is not None, "only then there is a watchdog"
+        assert self.task is not None, "a handler runs in it"
+        stack = stack_of(self.task)
+        self.condemn(Hung(path=self.box.path, hang_s=self.terms.hang_s, stack=stack))
+
+    async def _undo_start(self, verdict: BaseException | Killed) -> None:
+        """Release what ``started`` acquired although nobody wants it; a kill does not."""
+        if self.terms.cleans_up and self.called_off:
+            await self._clean_up(SHUTDOWN)
+        elif self.terms.cleans_up and isinstance(verdict, StartTimeout):
+            await self._clean_up(Failed(verdict))
 
     def _start_late(self) -> None:
         self.condemn(StartTimeout(path=self.box.path, start_s=self.terms.start_s))
@@ -287,8 +279,8 @@ class Incarnation:
         self.box.system = None  # it was told of ends it watched; the next one did not ask
         if self.belongings is not None:
             self.belongings.release()
-        if self.hang_timer is not None:
-            self.hang_timer.cancel()
+        if self.watchdog is not None:
+            self.watchdog.release()
 
     # -- being told to end ---------------------------------------------------------------------
 
@@ -350,7 +342,7 @@ class Incarnation:
         """Handle messages until told to leave, or until a handler failed (see `errors`)."""
         box, pace = self.box, self.kernel.pace
         normal, take, receive = box.normal, box.normal.popleft, self.actor.receive
-        timed = self.terms.hang_s is not None
+        watchdog = self.watchdog
         batch = 1
         began_s: float | None = None  # of the batch; not known for the first after a wake
         while True:
@@ -373,8 +365,8 @@ class Incarnation:
                 # the queue cannot become shorter meanwhile: nobody else takes anything out
                 for taken in range(1, min(batch, depth) + 1):  # noqa: B007 - read in `finally`
                     message = take()
-                    if timed:
-                        self._begin_handler()
+                    if watchdog is not None:
+                        watchdog.begin()
                     if message.__class__ in ENVELOPES:
                         await self._serve(message)
                     else:
@@ -391,7 +383,8 @@ class Incarnation:
                 raise
             finally:
                 box.handled += taken
-                self.since_s = math.inf
+                if watchdog is not None:
+                    watchdog.rest()
             if box.senders:
                 box.let_senders_in()
             if not normal:
@@ -417,8 +410,8 @@ class Incarnation:
             else:
                 box.express = False
                 return False
-            if self.terms.hang_s is not None:
-                self._begin_handler()
+            if self.watchdog is not None:
+                self.watchdog.begin()
             try:
                 if message.__class__ in ENVELOPES:
                     await self._serve(message)
@@ -431,7 +424,8 @@ class Incarnation:
                 self.cut_off = (message,)
                 raise
             finally:
-                self.since_s = math.inf
+                if self.watchdog is not None:
+                    self.watchdog.rest()
             if pace.used_up(pace.now_s()):
                 await pace.give_way()
         return True
@@ -481,29 +475,6 @@ class Incarnation:
                 )
             )
         return resumed
-
-    # -- the hang watchdog ---------------------------------------------------------------------
-
-    def _begin_handler(self) -> None:
-        """Stamp the start of a handler, and see to it that somebody looks in time."""
-        assert self.terms.hang_s is not None, "handlers are stamped only if there is a limit"
-        self.since_s = trio.current_time()
-        if self.hang_timer is None or not self.hang_timer.pending:
-            self.hang_timer = self.kernel.timers.call_at(
-                self.since_s + self.terms.hang_s, self._look
-            )
-
-    def _look(self) -> None:
-        """Condemn the handler in progress if it has had its time; else look again in time."""
-        assert self.terms.hang_s is not None, "looked only if there is a limit"
-        if self.since_s == math.inf or self.exit is not None:
-            return
-        due_s = self.since_s + self.terms.hang_s
-        if due_s > trio.current_time():
-            self.hang_timer = self.kernel.timers.call_at(due_s, self._look)
-        elif self.verdict is None:
-            stack = stack_of(self.task) if self.task is not None else ""
-            self.condemn(Hung(path=self.box.path, hang_s=self.terms.hang_s, stack=stack))
 
     # -- what the context offers ---------------------------------------------------------------
 

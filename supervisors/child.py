@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from ringfence.actors.errors import SupervisorFailed
-    from ringfence.actors.incarnation import Terms
     from ringfence.actors.lifecycle import Exit, Killed
     from ringfence.actors.mailbox import Mailbox
+    from ringfence.actors.terms import Terms
     from ringfence.actors.timers import Timer
     from ringfence.supervisors.incident import Incident
     from ringfence.supervisors.spec import Spec, Start

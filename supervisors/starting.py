@@ -21,10 +21,11 @@ from ringfence.actors.events import (
     ChildStartFailed,
     DeadLetterWhy,
 )
-from ringfence.actors.incarnation import Incarnation, Terms
+from ringfence.actors.incarnation import Incarnation
 from ringfence.actors.lifecycle import Failed
 from ringfence.actors.mailbox import OnRestart
 from ringfence.actors.outcomes import cancelled_from_outside
+from ringfence.actors.terms import Terms
 from ringfence.supervisors.child import Life, Slot, StartOutcome
 from ringfence.supervisors.decide import Member, Window
 from ringfence.supervisors.policy import Directive
