@@ -95,6 +95,14 @@ class Again(Base[Fill | Total], Mixin):
     pass
 
 
+class Tagged(Generic[T]):
+    pass
+
+
+class Beside(Tagged[int], Plain):
+    pass
+
+
 class OverGeneric(Wrapper[int]):
     pass
 
@@ -117,9 +125,9 @@ def made(argument: object) -> type[Actor[Never]]:
 
     return types.new_class(
         "Declared",
-        (Actor[argument],),
+        (Actor[argument],),  # type: ignore[valid-type]
         {},
-        lambda body: body.update(__module__=__name__),  # type: ignore[valid-type]
+        lambda body: body.update(__module__=__name__),
     )
 
 
@@ -147,6 +155,7 @@ def made(argument: object) -> type[Actor[Never]]:
         (Row, {dict}),
         (Sized, {Sized}),
         ("Later", {Fill}),
+        ("None", {type(None)}),
         ("Later | int", {Fill, int}),
         (Union["Later", int], {Fill, int}),
         (Never, set()),
@@ -182,6 +191,7 @@ def test_an_unparametrised_actor_takes_anything() -> None:
     [
         (Plain, {Fill}),
         (Below, {Fill}),
+        (Beside, {Fill}),
         (Again, {Fill, Total}),
         (OverGeneric, {int, Fill}),
         (Both, {int, str}),
@@ -238,3 +248,13 @@ async def test_empty_hooks_do_nothing() -> None:
     actor = Plain()
     assert None is await actor.started()
     assert None is await actor.stopping(NORMAL)
+
+
+async def test_a_hook_may_be_any_callable() -> None:
+    seen: list[int] = []
+
+    class Collects(Actor[int]):
+        receive = staticmethod(seen.append)  # type: ignore[assignment]
+
+    Collects().receive(1)
+    assert [1] == seen

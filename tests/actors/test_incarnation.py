@@ -698,6 +698,19 @@ async def test_urgent_messages_are_watched_and_buried_like_others(
         assert poison is system.kernel.dead_letters[0].message
 
 
+async def test_a_handler_that_shields_itself_from_a_kill_is_not_called_hung_as_well() -> None:
+    async def shields(_puppet: Puppet) -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(10)
+
+    async with open_system(tree(child(Log(), hang_s=5.0, shutdown_s=1.0))) as system:
+        events = listened(system)
+        system.ref(PUPPET).tell(Do(shields))
+        await settle()
+        system.stop()
+    assert [Killed] == [type(exit_) for exit_ in exits(events)]
+
+
 async def test_a_hung_question_fails_with_its_cause() -> None:
     async with open_system(tree(child(Log(), hang_s=2.0))) as system:
         with pytest.raises(ActorCrashed) as caught:

@@ -75,4 +75,4 @@ def test_exits_say_what_happened() -> None:
 
 def test_failures_are_equal_as_exits_whatever_the_error() -> None:
     assert Failed(ValueError(1)) == Failed(KeyError(2))
-    assert Failed(ValueError(1)) != NORMAL
+    assert NORMAL not in {Failed(ValueError(1)), SHUTDOWN, KILLED}

@@ -6,8 +6,7 @@ from attrs import define
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringfence.actors import Actor
-from ringfence.actors import pace as pace_module
+from ringfence.actors import Actor, seams
 from ringfence.actors.kernel import Kernel
 from ringfence.actors.pace import BATCH_MAX, SLICE_S, Pace, next_batch
 from ringfence.runtime import System
@@ -73,7 +72,7 @@ async def test_all_who_yield_in_one_pass_share_the_next_slice() -> None:
 
 
 def test_the_clock_of_a_slice_is_real() -> None:
-    assert Pace().now_s() <= pace_module.seams.slice_clock()()
+    assert Pace().now_s() <= seams.slice_clock()()
 
 
 @define(eq=False)
