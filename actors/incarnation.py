@@ -44,7 +44,7 @@ from ringfence.actors.lifecycle import (
     Trigger,
     move,
 )
-from ringfence.actors.message import ENVELOPES, Asking, Latest, PortState
+from ringfence.actors.message import ENVELOPES, Asking, Latest, PortState, plain
 from ringfence.actors.outcomes import (
     cancelled_from_outside,
     merged,
@@ -270,9 +270,9 @@ class Incarnation:
     def _bury_cut_off(self, message: object) -> None:
         """Bury the message whose handler was cancelled, with the reason if it was a failure."""
         if isinstance(self.exit, Failed):
-            self.box.bury(_plain(message), DeadLetterWhy.CRASHED_ON, self.exit.error)
+            self.box.bury(plain(message), DeadLetterWhy.CRASHED_ON, self.exit.error)
         else:
-            self.box.bury(_plain(message), DeadLetterWhy.STOPPED, None)
+            self.box.bury(plain(message), DeadLetterWhy.STOPPED, None)
 
     def _release(self) -> None:
         """End what must not outlive the incarnation."""
@@ -462,7 +462,7 @@ class Incarnation:
         if isinstance(message, Asking):
             message.refuse(ActorCrashed(path=self.box.path, cause=error))
         why = DeadLetterWhy.RESUMED_PAST if resumed else DeadLetterWhy.CRASHED_ON
-        self.box.bury(_plain(message), why, error)
+        self.box.bury(plain(message), why, error)
         if not resumed:
             self.errors.append(error)
         elif self.kernel.events.listeners:
@@ -502,10 +502,3 @@ class Incarnation:
                 self.background.keep, name=f"{self.box.path} (background)"
             )
         self.background.start_soon(fn, args)
-
-
-def _plain(entry: object) -> object:
-    """Return the message in an entry of a mailbox."""
-    if isinstance(entry, Asking):
-        return entry.question
-    return entry.message if isinstance(entry, Latest) else entry

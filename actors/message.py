@@ -224,3 +224,10 @@ class Latest:
 
 ENVELOPES = frozenset({Asking, Latest})
 """What a mailbox may hold besides plain messages; everything else is handed over as it is."""
+
+
+def plain(entry: object) -> object:
+    """Return the message in an entry of a mailbox."""
+    if isinstance(entry, Asking):
+        return entry.question
+    return entry.message if isinstance(entry, Latest) else entry

@@ -109,16 +109,14 @@ class Start:
         self.args = args
         self.kwargs = kwargs
 
-    @classmethod
-    def partial(
-        cls, actor: Callable[..., Actor[Never]], /, *args: object, **kwargs: object
-    ) -> Start:
+    @staticmethod
+    def partial(actor: Callable[..., Actor[Never]], /, *args: object, **kwargs: object) -> Start:
         """Return a start that lacks arguments: the template of a `DynamicSupervisor`.
 
         The rest comes with ``start_child(key, *args, **kwargs)``, behind those given here. The type
         checker cannot see the two together, so they are checked when the child is started.
         """
-        return cls(actor, *args, **kwargs)
+        return _start(actor, args, kwargs)
 
     def build(self) -> Actor[Never]:
         """Build one incarnation."""
