@@ -132,7 +132,7 @@ async def not_flat(_error: SupervisorFailed) -> bool:
 
 async def hanging(_error: SupervisorFailed) -> bool:
     say("flattening")
-    await trio.sleep_forever()
+    await trio.sleep(3600)
     return True
 
 
