@@ -1,15 +1,20 @@
-"""Runs what people copy: each example, each complete program of README.md, each doctest.
+"""Runs what people copy: each example, each complete program of README.md and docs/, each doctest.
 
 An example (`examples/NN_*.py`) shows its output in its docstring, indented, after a line `Prints:`,
-and its exit code, if that is not 0, in a line `Exits with 1.`; `...` is any text within a line.
+and its exit code, if that is not 0, in a line `Exits with 1.`; `...` is any text within a line,
+and alone in the last line any further lines.
 
-A program in README.md is a ```python block with a comment on the line above it:
+A program in README.md or docs/*.md is a ```python block with a comment on the line above it:
 
     <!-- program -->                          it ends by itself, with 0
     <!-- program, stopped after 2 s -->       it runs until Ctrl-C, then ends with 0
+    <!-- program, exits with 4 -->            it ends by itself, with 4
+    <!-- program, continued -->               it stands behind the program above it, whose
+                                              `if __name__ == "__main__":` is left out
 
-If a ```text block follows, that is what it prints. A block without the comment is a fragment: it
-must parse, and must not be a program that somebody forgot to mark.
+If a ```text block follows, that is what it prints; with the mark `reports`, what it writes to
+stderr. A block without the comment is a fragment: it must parse, and must not be a
+program that somebody forgot to mark.
 """
 
 import ast
@@ -25,7 +30,7 @@ import pytest
 from attrs import frozen
 
 ROOT = Path(__file__).resolve().parents[1]
-README = ROOT / "README.md"
+DOCUMENTS = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
 PACKAGES = ("actors", "supervisors", "runtime")
 EXAMPLES = sorted((ROOT / "examples").glob("[0-9][0-9]_*.py"))
 RUN_S_MAX = 60
@@ -45,9 +50,15 @@ class Block:
     code: str
     mark: str | None
     prints: str | None
+    file: str = ""
 
     def __str__(self) -> str:
-        return f"line {self.line}"
+        return f"{self.file} line {self.line}"
+
+    @property
+    def exit_code(self) -> int:
+        found = re.search(r"exits with (\d+)", self.mark or "")
+        return int(found[1]) if found else 0
 
     @property
     def stop_s(self) -> float | None:
@@ -56,13 +67,19 @@ class Block:
         return float(found[1]) if found else None
 
 
-def blocks(text: str) -> list[Block]:
-    return [
-        Block(
-            text.count("\n", 0, found.start("code")), found["code"], found["mark"], found["prints"]
-        )
-        for found in BLOCK.finditer(text)
-    ]
+def blocks(text: str, file: str = "") -> list[Block]:
+    """Return the blocks of a document; a continued program with all that stands before it."""
+    found: list[Block] = []
+    before = ""
+    for match in BLOCK.finditer(text):
+        code, mark = match["code"], match["mark"]
+        if "continued" in (mark or ""):
+            code = before.partition("\nif __name__")[0] + "\n" + code
+        if mark:
+            before = code
+        line = text.count("\n", 0, match.start("code"))
+        found.append(Block(line, code, mark, match["prints"], file))
+    return found
 
 
 def is_program(code: str) -> bool:
@@ -93,7 +110,9 @@ def promised_exit(docstring: str) -> int:
 
 
 def matches(promised: str, printed: str) -> bool:
-    pattern = re.escape(promised.rstrip()).replace(r"\.\.\.", ".*")
+    told = promised.rstrip().removesuffix("\n...")
+    rest = "" if told == promised.rstrip() else r"(\n.*)*"
+    pattern = re.escape(told).replace(r"\.\.\.", ".*") + rest
     return re.fullmatch(pattern, printed.rstrip()) is not None
 
 
@@ -140,24 +159,25 @@ def test_a_docstring_tells_the_truth(name: str) -> None:
     assert results.attempted > 0
 
 
-def readme_blocks() -> list[Block]:
-    return blocks(README.read_text()) if README.exists() else []
+def document_blocks() -> list[Block]:
+    return [block for path in DOCUMENTS for block in blocks(path.read_text(), path.name)]
 
 
-@pytest.mark.parametrize("block", readme_blocks(), ids=str)
-def test_a_fragment_of_the_readme_parses_and_is_no_program(block: Block) -> None:
+@pytest.mark.parametrize("block", document_blocks(), ids=str)
+def test_a_fragment_of_a_document_parses_and_is_no_program(block: Block) -> None:
     assert block.mark or not is_program(block.code), "mark it: <!-- program --> on the line above"
 
 
 @pytest.mark.subprocess
-@pytest.mark.parametrize("block", [block for block in readme_blocks() if block.mark], ids=str)
-def test_a_program_of_the_readme_does_what_the_readme_says(block: Block, tmp_path: Path) -> None:
+@pytest.mark.parametrize("block", [block for block in document_blocks() if block.mark], ids=str)
+def test_a_program_of_a_document_does_what_the_document_says(block: Block, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(block.code)
     code, out, err = run_python(program, block.stop_s)
-    assert code == 0, err
-    if block.prints is not None and not matches(block.prints, out):
-        assert block.prints == out, err
+    assert block.exit_code == code, err
+    written = err if "reports" in (block.mark or "") else out
+    if block.prints is not None and not matches(block.prints, written):
+        assert block.prints == written, err
 
 
 def test_blocks_are_found_with_their_mark_and_their_output() -> None:
@@ -168,6 +188,17 @@ def test_blocks_are_found_with_their_mark_and_their_output() -> None:
     program, fragment = blocks(text)
     assert ("x = 1\n", 0.5, "out\n") == (program.code, program.stop_s, program.prints)
     assert ("y = 2\n", None, None) == (fragment.code, fragment.mark, fragment.prints)
+
+
+def test_a_continued_program_stands_behind_the_one_above_it() -> None:
+    text = (
+        "<!-- program -->\n```python\nx = 1\n\nif __name__ == '__main__':\n    run(x)\n```\n"
+        "```python\nbetween = 0\n```\n"
+        "<!-- program, continued, exits with 4 -->\n```python\ny = 2\n```\n"
+    )
+    first, _, second = blocks(text)
+    assert (0, 4) == (first.exit_code, second.exit_code)
+    assert second.code == "x = 1\n\ny = 2\n"
 
 
 def test_an_unmarked_program_is_noticed() -> None:
@@ -191,6 +222,10 @@ def test_the_promise_of_a_docstring_is_its_indented_block() -> None:
         ("a", "a\na\n", False),
         ("after ... s", "after 0.25 s\n", True),
         ("after ... s", "after\n1 s\n", False),
+        ("a\n...", "a\nb\nc\n", True),
+        ("a\n...", "a\n", True),
+        ("a\n...", "b\nc\n", False),
+        ("a\n...", "ab\n", False),
     ],
 )
 def test_output_is_compared_line_by_line(promised: str, printed: str, *, same: bool) -> None:
