@@ -105,8 +105,22 @@ class System:
         """Run the tree to its end. Raises what it failed with; lets `Cancelled` through.
 
         The tree itself is shielded: a cancellation from outside becomes an orderly stop, bounded
-        by the children's own ``shutdown_s``, and goes on when the tree has ended.
+        by the children's own ``shutdown_s``, and goes on when the tree has ended. If that stop
+        failed too, both come out as one group, and the cancelled scope takes its part of it.
         """
+        try:
+            await self._run_tree()
+        except BaseException as cancelled:
+            error = self._end()
+            if error is not None:
+                both = [error, cancelled]
+                raise BaseExceptionGroup(f"{self.tree.id} was cancelled", both) from None
+            raise
+        error = self._end()
+        if error is not None:
+            raise error
+
+    async def _run_tree(self) -> None:
         async with trio.open_nursery() as guard:
             guard.start_soon(self._stop_when_cancelled)
             with trio.CancelScope(shield=True):
@@ -116,6 +130,9 @@ class System:
                     await live_once(self._root)
                     services.cancel_scope.cancel()
             guard.cancel_scope.cancel()
+
+    def _end(self) -> BaseException | None:
+        """Close all addresses and say that it is over; return what the tree failed with."""
         exit_ = self._root.exit
         assert exit_ is not None, "the tree has ended"
         for box in self.kernel.boxes.values():
@@ -124,8 +141,7 @@ class System:
         self.kernel.events.emit(
             SystemStopped(at_s=trio.current_time(), path=self.tree.id, clean=clean)
         )
-        if isinstance(exit_, Failed):
-            raise exit_.error
+        return exit_.error if isinstance(exit_, Failed) else None
 
     async def _stop_when_cancelled(self) -> None:
         try:

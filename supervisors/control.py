@@ -180,8 +180,10 @@ class SupervisorRef:
         """
         life = self._life()
         starting = life.starter.current
-        if starting is not None and starting.key == key and starting.life is not None:
-            starting.life.call_off()
+        if starting is not None and starting.key == key:
+            starting_life = starting.life
+            if starting_life is not None and not starting_life.up:  # up in this very pass?
+                starting_life.call_off()
 
         async def run(call: Call) -> None:
             slot = life.slots.get(key)

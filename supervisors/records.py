@@ -116,15 +116,18 @@ class Records:
         """Return the last closed incident."""
         return None if self.shut is None else self.shut.incident()
 
-    def last_error(self) -> BaseException | None:
-        """Return the last failure."""
-        return self.recent[-1][1][-1] if self.recent else None
+    def error_of(self, key: str) -> BaseException | None:
+        """Return the last failure of a child in the open incident."""
+        judged = self.open.judged if self.open is not None else []
+        errors = [one.error for one in judged if one.ended.key == key]
+        return errors[-1] if errors else None
 
     def errors_for(self, why: GaveUpWhy, now_s: float) -> tuple[BaseException, ...]:
         """Return the failures that made it give up: for a spent budget, all in its window."""
         if not self.recent:
             return ()
         if why is not GaveUpWhy.INTENSITY:
-            return self.recent[-1][1]
+            judged = self.open.judged if self.open is not None else []
+            return self.recent[-1][1] if any(one.error is not None for one in judged) else ()
         oldest_s = now_s - self._window.limit.period_s
         return tuple(e for at_s, errors in self.recent if at_s >= oldest_s for e in errors)

@@ -92,6 +92,8 @@ class Stopper:
         began_s = trio.current_time()
 
         def late() -> None:
+            if life.exit is not None:  # of many that are stopped at once, it was not the slowest
+                return
             if life.cancelled:  # it shields itself: say so, again and again
                 waited_s = trio.current_time() - began_s - grace_s
                 self._sup.emit(StopOverdue, child=slot.key, waited_s=waited_s)

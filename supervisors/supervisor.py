@@ -146,7 +146,7 @@ class SupervisorLife:
             scope.cancel()
         try:
             async with trio.open_nursery() as self.nursery:
-                self._outcome = await self._live()
+                await self._live()
         except Exception as error:  # noqa: BLE001 - it is the exit
             self._errors.append(error)
 
@@ -167,7 +167,7 @@ class SupervisorLife:
         else:
             self._errors.append(stray(self.path, cancelled))
 
-    async def _live(self) -> Verdict:
+    async def _live(self) -> None:
         self.emit(SupervisorStarting, incarnation=self.number)
         verdict = await self._start_all()
         if verdict is None:
@@ -175,15 +175,19 @@ class SupervisorLife:
             self.emit(SupervisorStarted, incarnation=self.number)
             self.on_up(self)
             verdict = await self._mind()
+        self._outcome = verdict  # kept first: it may be cancelled while it stops
         await self.stopper.stop_all()
-        return verdict
 
     def _report(self, verdict: Verdict, errors: list[BaseException]) -> None:
         if isinstance(self.verdict, BaseException):
             errors.append(self.verdict)
         self.exit = exit_of(self, verdict, [*self.fatal, *errors])
-        for slot in self.slots.values():
+        spec = self.spec
+        lasting = {child.id for child in spec.children} if isinstance(spec, Supervisor) else ()
+        for slot in tuple(self.slots.values()):
             slot.cancel_timer()
+            if slot.key not in lasting:  # the next incarnation will not know it
+                self.forget(slot, SHUTDOWN, spec_too=True)
         for entry in self.inbox:
             if isinstance(entry, Call):
                 entry.finish(error=self.kernel.box(self.path).absent())
@@ -339,7 +343,7 @@ class SupervisorLife:
 
     async def _mind(self) -> Verdict:
         """React to events until told to leave or until giving up."""
-        while self.leaving is None and not self.fatal:
+        while self.todo is not None or not self._must_end:
             verdict: Verdict | None = None
             if self.todo is not None:
                 actions, self.todo = self.todo, None
@@ -352,7 +356,14 @@ class SupervisorLife:
                 verdict = await self._react(self.inbox.popleft())
             if verdict is not None:
                 return verdict
+            if not self._must_end:
+                self.stopper.errors.clear()  # what went on well is no failure of the next stop
         return Verdict(None)
+
+    @property
+    def _must_end(self) -> bool:
+        """Whether it was told to end, or something happened that is never supervised."""
+        return self.leaving is not None or bool(self.fatal)
 
     async def _react(self, entry: Exited | Retry | Call) -> Verdict | None:
         if isinstance(entry, Exited):
@@ -392,6 +403,8 @@ class SupervisorLife:
         """Run actions in order; a start that fails replaces the rest by what to do about it."""
         todo = deque(actions)
         while todo:
+            if self._must_end and not isinstance(todo[-1], GiveUp):  # a failure is never skipped
+                break
             action = todo.popleft()
             match action:
                 case ReportTerminated(key, exit_):
@@ -411,8 +424,6 @@ class SupervisorLife:
                     return Verdict(None)
                 case GiveUp():
                     return await self._give_up(action)
-            if self.leaving is not None or self.fatal:
-                break
         self.records.close()
         return None
 
@@ -465,7 +476,10 @@ class SupervisorLife:
             self.push(retry)
             return
         self.emit(RestartScheduled, child=later.key, delay_s=delay_s, attempt=later.attempt)
-        self.kernel.refuse_below(slot.path, self.records.last_error())
+        alone = self.core.strategy is RestartStrategy.ONE_FOR_ONE
+        for each in (slot,) if alone else self.slots.values():  # a group waits together
+            if each.life is None:
+                self.kernel.refuse_below(each.path, self.records.error_of(later.key))
         when_s = trio.current_time() + delay_s
         slot.timer = self.kernel.timers.call_at(when_s, lambda: self.push(retry))
 

@@ -1,0 +1,8 @@
+"""Let the tests of this folder import its fakes, as `tests.supervisors.fakes`."""
+
+import sys
+from pathlib import Path
+
+ROOT = str(Path(__file__).resolve().parents[2])
+if ROOT not in sys.path:
+    sys.path.append(ROOT)
