@@ -20,6 +20,9 @@ from ringfence.actors.errors import (
     UnknownName,
 )
 from ringfence.actors.events import DeadLetter, DeadLetterWhy, Event
+from ringfence.actors.kernel import Kernel
+from ringfence.actors.message import PortState, port_of
+from ringfence.actors.pace import Pace
 from ringfence.runtime import System, open_system
 from ringfence.supervisors import Child, Intensity, Restart, Start, Supervisor
 from ringfence.supervisors.policy import DEFAULT, OTP, Policy
@@ -479,6 +482,28 @@ async def test_a_question_whose_deadline_is_this_instant_is_not_worked_on() -> N
         assert [Work(1)] == asked
 
 
+async def test_a_question_is_not_worked_on_if_the_loop_was_too_late_for_its_timer(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    asked: list[Message] = []
+
+    async def takes_long(worker: Worker, message: Message) -> None:
+        asked.append(message)
+        if isinstance(message, Work):
+            mock_clock.jump(10.0)  # without a checkpoint: no timer can fire
+
+    never_used_up = Pace(clock=lambda: -1.0)
+    system = System(tree([], takes_long), Kernel(never_used_up))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(system.run)
+        await system.wait_started()
+        system.ref(WORKER).tell(Work(1))
+        with pytest.raises(AskTimeout):
+            await system.ref(WORKER).ask(Total(), within_s=5.0)
+        system.stop()
+    assert [Work(1)] == asked
+
+
 async def test_a_crash_fails_the_question_at_once_with_its_cause() -> None:
     async def crashes(worker: Worker, message: Message) -> None:
         await trio.sleep(1)
@@ -619,6 +644,9 @@ async def test_a_full_mailbox_refuses_a_question_and_remembers_no_asker(lane: st
         assert question is caught.value.message
         assert 0 == ref.statistics().asks_pending
         assert 1 == ref.statistics().rejected
-        question.reply(1)  # would wake a task that waits for nothing of this sort
+        port = port_of(question)
+        assert port is not None
+        assert PortState.VOID is port.state  # an answer would wake a task that does not wait for it
+        question.reply(1)
         gate.event.set()
         await settle()

@@ -533,3 +533,20 @@ async def test_the_policy_drop_fails_the_questions_that_came_between_two_incarna
     assert 1 == len(outcomes)
     assert 0 == box.statistics().asks_pending
     assert 0 == box.kernel.dead_letter_count
+
+
+async def test_room_belongs_to_the_sender_that_waits_not_to_the_one_that_comes() -> None:
+    """In the middle of a batch there is room that nobody was let into yet."""
+    box = made(MailboxSpec(capacity=1))
+    async with trio.open_nursery() as nursery:
+        box.put(1)
+        nursery.start_soon(Ref[int](box).send, 2)
+        await settle()
+        taken = [box.normal.popleft()]
+        nursery.start_soon(Ref[int](box).send, 3)
+        await settle()
+        assert 2 == box.statistics().senders_waiting
+        for _ in range(2):
+            box.let_senders_in()
+            taken.append(box.normal.popleft())
+    assert [1, 2, 3] == taken
