@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ringfence.actors.address import Name
 
 DEAD_LETTERS_KEPT_MAX: Final = 1000
+HINTS_KEPT_MAX: Final = 1000
 
 Kept = tuple[float, str, object, DeadLetterWhy, BaseException | None, str | None]
 
@@ -33,6 +34,7 @@ class Kernel:
 
     __slots__ = (
         "_buried",
+        "_hints",
         "_subscriptions",
         "_topic_cache",
         "_topics",
@@ -54,6 +56,7 @@ class Kernel:
         self._vacant: weakref.WeakValueDictionary[str, Mailbox] = weakref.WeakValueDictionary()
         self.incarnations: dict[str, int] = {}
         self.controls: dict[str, object] = {}  # path of a supervisor -> its handle
+        self._hints: dict[str, str | None] = {}  # finding one takes milliseconds: not per message
         self._buried: deque[Kept] = deque(maxlen=DEAD_LETTERS_KEPT_MAX)
         self.dead_letter_count = 0
         self._topics: dict[type, dict[Mailbox, int]] = {}
@@ -77,10 +80,12 @@ class Kernel:
         elif path not in self.boxes or box.spec is not spec:
             box.spec = spec
             self.boxes[path] = box
+            self._hints.clear()
         return box
 
     def retire(self, path: str) -> None:
         """Forget an address that may never be used again, unless somebody has a handle on it."""
+        self._hints.clear()
         box = self.boxes.pop(path, None)
         if box is not None:
             self._vacant[path] = box
@@ -115,13 +120,18 @@ class Kernel:
 
     def nearest(self, path: str) -> str | None:
         """Return the known address most like ``path``, for an error a person can act on."""
+        if path in self._hints:
+            return self._hints[path]
         known = [
             box.path
             for box in self.boxes.values()
             if box.closed_why is not DeadLetterWhy.UNKNOWN_NAME
         ]
         close = difflib.get_close_matches(path, known, n=1)
-        return close[0] if close else None
+        if len(self._hints) >= HINTS_KEPT_MAX:
+            self._hints.clear()
+        hint = self._hints[path] = close[0] if close else None
+        return hint
 
     def bury(
         self, path: str, message: object, why: DeadLetterWhy, cause: BaseException | None
