@@ -190,7 +190,7 @@ def test_child_specs__every_good_combination_is_good() -> None:
     for restart, shutdown, strategy in itertools.product(
         Restart, (0.5, 5000, INFINITY, BRUTAL_KILL), RestartStrategy
     ):
-        fields = {"restart": restart, "shutdown_s": shutdown}
+        fields: dict[str, Any] = {"restart": restart, "shutdown_s": shutdown}
         children: list[Spec] = [quiet("a", **fields), Supervisor("b", **fields)]
         assert check(Supervisor("top", strategy=strategy, children=children)) == []
         assert check(DynamicSupervisor("top", template=quiet("t", **fields))) == []

@@ -87,6 +87,8 @@ class Worker(Actor[Die]):
                 await trio.sleep(delay_ms / 1000)
             case ["exit", other]:
                 return exit_of(other)
+            case _:
+                pass
         return None
 
     def begin(self) -> Ignore | None:
@@ -98,7 +100,8 @@ class Worker(Actor[Die]):
                 raise Scripted(reason)
             case ["raise", reason]:
                 raise Scripted(["EXIT", reason])
-        return None
+            case _:
+                return None
 
 
 class Starting(Worker):

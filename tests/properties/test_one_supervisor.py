@@ -305,6 +305,7 @@ class OneSupervisor(RuleBasedStateMachine):
 
 
 TestOneSupervisor = OneSupervisor.TestCase
+PROFILE = settings.default or settings()
 TestOneSupervisor.settings = settings(
-    settings.default, max_examples=2 * settings.default.max_examples, stateful_step_count=40
+    PROFILE, max_examples=2 * PROFILE.max_examples, stateful_step_count=40
 )

@@ -5,6 +5,8 @@ decisions, and everything OTP does not have. The mistakes these tests must notic
 test_decide_mutants.py.
 """
 
+from collections.abc import Callable
+
 from attrs import evolve
 
 from ringfence.actors.errors import GaveUpWhy, Severity
@@ -160,12 +162,13 @@ def test_a_failed_restart_comes_back_behind_what_waits_and_costs_budget_again() 
 
 
 def test_a_retry_is_void_once_the_child_was_stopped_revived_or_deleted() -> None:
-    for meanwhile in (
+    changes: tuple[Callable[[decide.Core], object], ...] = (
         lambda core: core.terminated("a"),
         lambda core: core.up("a", 1.0),
         lambda core: core.members.pop("a"),
         lambda core: core.on_start_failed("a", MEDIUM),
-    ):
+    )
+    for meanwhile in changes:
         core = books(child("a"))
         crash(core, "a")
         (later,) = core.on_start_failed("a", MEDIUM)

@@ -14,6 +14,7 @@ import pytest
 from ringfence.supervisors import decide
 
 RULES = Path(decide.__file__)
+WINDOW = RULES.with_name("budget.py")
 TESTS = Path(__file__).with_name("test_decide.py")
 
 MUTANTS = {
@@ -80,13 +81,21 @@ MUTANTS = {
 
 
 def mutant_of(old: str, new: str) -> ModuleType:
-    """Return the rules with one mistake in them."""
-    source = RULES.read_text(encoding="utf-8")
-    assert old in source, f"the rules do not say {old!r} any more: update the list of mutants"
-    module = ModuleType("mutant_of_decide")
+    """Return the rules with one mistake in them, or in the window they count restarts in."""
+    sources = {path: path.read_text(encoding="utf-8") for path in (RULES, WINDOW)}
+    wrong = {path: source.replace(old, new) for path, source in sources.items()}
+    assert wrong != sources, f"the rules do not say {old!r} any more: update the list of mutants"
+    rules = executed(wrong[RULES])
+    vars(rules)["Window"] = vars(executed(wrong[WINDOW]))["Window"]
+    return rules
+
+
+def executed(source: str) -> ModuleType:
+    """Return a module made from source."""
+    module = ModuleType("mutant")
     sys.modules[module.__name__] = module  # attrs looks its classes up there
     try:
-        exec(compile(source.replace(old, new), "mutant of decide.py", "exec"), module.__dict__)  # noqa: S102
+        exec(compile(source, "mutant.py", "exec"), module.__dict__)  # noqa: S102
     finally:
         del sys.modules[module.__name__]
     return module
