@@ -151,10 +151,9 @@ class Incarnation:
         self.up = True
         self.started_s = trio.current_time()
         self.box.down_because = None
-        if self.kernel.events.listeners:
-            self.kernel.events.emit(
-                ActorStarted(at_s=self.started_s, path=self.box.path, incarnation=self.number)
-            )
+        events, path = self.kernel.events, self.box.path
+        if events.listeners:
+            events.emit(ActorStarted(at_s=self.started_s, path=path, incarnation=self.number))
 
     async def _start(self) -> bool:
         """Run ``started()``; return whether the actor is to run."""
@@ -181,10 +180,9 @@ class Incarnation:
         return True
 
     def _hung(self) -> None:
-        assert self.terms.hang_s is not None, "only then there is a watchdog"
         assert self.task is not None, "a handler runs in it"
-        stack = stack_of(self.task)
-        self.condemn(Hung(path=self.box.path, hang_s=self.terms.hang_s, stack=stack))
+        hang_s = self.terms.hang_s or 0.0
+        self.condemn(Hung(path=self.box.path, hang_s=hang_s, stack=stack_of(self.task)))
 
     async def _undo_start(self, verdict: BaseException | Killed) -> None:
         """Release what ``started`` acquired although nobody wants it; a kill does not."""
@@ -205,8 +203,7 @@ class Incarnation:
         if self.background is not None:
             await self.background.close()
             self._collect_background()
-        if self.box.pending:
-            self.box.refuse_asks(lambda: ActorDown(path=self.box.path, cause=None))
+        self.box.refuse_asks(lambda: ActorDown(path=self.box.path, cause=None))
 
     async def _part(self, reason: Exit) -> None:
         """Tell those who wait for an answer, and let the actor clean up."""
@@ -498,7 +495,6 @@ class Incarnation:
         self._require_alive()
         if self.background is None:
             self.background = Background(self.box.path, self._interrupt)
-            self.terms.spawner.start_soon(
-                self.background.keep, name=f"{self.box.path} (background)"
-            )
+            name = f"{self.box.path} (background)"
+            self.terms.spawner.start_soon(self.background.keep, name=name)
         self.background.start_soon(fn, args)

@@ -22,13 +22,13 @@ Pure: no clock, no I/O, no randomness, no scheduling.
 from __future__ import annotations
 
 import enum
-from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from attrs import define, field
+from attrs import define
 
 from ringfence.actors.errors import GaveUpWhy, Severity
 from ringfence.actors.lifecycle import Exit, Failed, Killed, Shutdown
+from ringfence.supervisors.budget import Window
 from ringfence.supervisors.policy import Directive
 from ringfence.supervisors.spec import AutoShutdown, Intensity, Restart, RestartStrategy
 
@@ -141,29 +141,6 @@ class Refusal(enum.Enum):
     RESTARTING = "restarting"
     DYNAMIC = "simple_one_for_one"
     FULL = "children_max"
-
-
-@define(eq=False)
-class Window:
-    """Restarts in a sliding window: at most ``restarts_max`` in ``period_s`` seconds.
-
-    Exact to the float; a restart exactly ``period_s`` old still counts. OTP counts whole seconds
-    (R8b), which makes its window up to one second longer.
-    """
-
-    limit: Intensity
-    times_s: deque[float] = field(factory=deque)
-
-    def charge(self, now_s: float) -> bool:
-        """Add one restart; return whether the budget held."""
-        self.times_s.append(now_s)
-        return self.used(now_s) <= self.limit.restarts_max
-
-    def used(self, now_s: float) -> int:
-        """Return how many restarts are in the window."""
-        while self.times_s and self.times_s[0] < now_s - self.limit.period_s:
-            self.times_s.popleft()
-        return len(self.times_s)
 
 
 @define(eq=False)

@@ -17,7 +17,7 @@ from ringfence.supervisors.incident import IncidentRecorded, Outcome, Recorder
 
 if TYPE_CHECKING:
     from ringfence.actors.events import EventStream
-    from ringfence.supervisors.decide import Window
+    from ringfence.supervisors.budget import Window
     from ringfence.supervisors.incident import Incident, StopProof
     from ringfence.supervisors.judge import Judged
 

@@ -14,6 +14,7 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from ringfence.actors.actor import accepted_types, has_hook
+from ringfence.actors.errors import GaveUpWhy, StartFailed
 from ringfence.actors.events import (
     ActorIgnored,
     ActorStartFailed,
@@ -26,8 +27,9 @@ from ringfence.actors.lifecycle import Failed
 from ringfence.actors.mailbox import OnRestart
 from ringfence.actors.outcomes import cancelled_from_outside
 from ringfence.actors.terms import Terms
-from ringfence.supervisors.child import Life, Slot, StartOutcome
-from ringfence.supervisors.decide import Member, Window
+from ringfence.supervisors.budget import Window
+from ringfence.supervisors.child import Exited, Life, Slot, StartOutcome, Verdict
+from ringfence.supervisors.decide import Member
 from ringfence.supervisors.policy import Directive
 from ringfence.supervisors.spec import BrutalKill, Child, Spec, Supervisor, SupervisorSpec
 
@@ -80,6 +82,44 @@ class Starter:
         elif isinstance(spec, Supervisor):
             for child in spec.children:
                 self.prepare(child, f"{path}/{child.id}")
+
+    async def start_all(self) -> Verdict | None:
+        """Start the static children in order (R1); return why not, if not (R3)."""
+        if not isinstance(self._sup.spec, Supervisor):
+            return None
+        for spec in self._sup.spec.children:
+            self.prepare(spec, f"{self._sup.path}/{spec.id}")
+            self.admit(spec.id, spec)
+        for slot in tuple(self._sup.slots.values()):
+            outcome = await self.start(slot)
+            if outcome is StartOutcome.FAILED:
+                assert slot.error is not None, "a failed start has an error"
+                return self._start_failed(slot, slot.error)
+            if self._sup.alarm:
+                return self._sibling_failed()
+            if self._sup.leaving is not None or self._sup.fatal:
+                return Verdict(None)
+            if outcome is StartOutcome.IGNORED:
+                self._sup.settle_ignored(slot)
+        return None
+
+    def _start_failed(self, slot: Slot, error: BaseException) -> Verdict:
+        if isinstance(error, Exception):
+            severity, _ = self._sup.judge.severity(slot, error)
+            failed = StartFailed(path=slot.path, cause=error)
+            return Verdict(GaveUpWhy.START_FAILED, (failed,), severity.lowered())
+        self._sup.fatal.append(error)
+        return Verdict(None)
+
+    def _sibling_failed(self) -> Verdict:
+        """A child that was up failed gravely while the next one started."""
+        for entry in self._sup.inbox:
+            if isinstance(entry, Exited) and self._sup.judge.is_gravest(entry):
+                entry.slot.life = None
+                error = self._sup.judge.judge(entry).error
+                assert error is not None, "only a failure raises the alarm"
+                return self._start_failed(entry.slot, error)
+        return Verdict(None)
 
     async def start(self, slot: Slot, *, report: bool = True) -> StartOutcome:
         """Start one child and wait until it is up, or will not be.

@@ -169,7 +169,7 @@ class SupervisorLife:
 
     async def _live(self) -> None:
         self.emit(SupervisorStarting, incarnation=self.number)
-        verdict = await self._start_all()
+        verdict = await self.starter.start_all()
         if verdict is None:
             self.up = True
             self.emit(SupervisorStarted, incarnation=self.number)
@@ -246,45 +246,7 @@ class SupervisorLife:
         """Whether this supervisor's task sleeps with nothing to do."""
         return self.idle and self._parked is not None
 
-    # -- starting ------------------------------------------------------------------------------
-
-    async def _start_all(self) -> Verdict | None:
-        """Start the static children in order (R1); return why not, if not (R3)."""
-        if not isinstance(self.spec, Supervisor):
-            return None
-        for spec in self.spec.children:
-            self.starter.prepare(spec, f"{self.path}/{spec.id}")
-            self.starter.admit(spec.id, spec)
-        for slot in tuple(self.slots.values()):
-            outcome = await self.starter.start(slot)
-            if outcome is StartOutcome.FAILED:
-                assert slot.error is not None, "a failed start has an error"
-                return self._start_failed(slot, slot.error)
-            if self.alarm:
-                return self._sibling_failed()
-            if self.leaving is not None or self.fatal:
-                return Verdict(None)
-            if outcome is StartOutcome.IGNORED:
-                self._settle_ignored(slot)
-        return None
-
-    def _start_failed(self, slot: Slot, error: BaseException) -> Verdict:
-        if isinstance(error, Exception):
-            severity, _ = self.judge.severity(slot, error)
-            failed = StartFailed(path=slot.path, cause=error)
-            return Verdict(GaveUpWhy.START_FAILED, (failed,), severity.lowered())
-        self.fatal.append(error)
-        return Verdict(None)
-
-    def _sibling_failed(self) -> Verdict:
-        """A child that was up failed gravely while the next one started."""
-        for entry in self.inbox:
-            if isinstance(entry, Exited) and self.judge.is_gravest(entry):
-                entry.slot.life = None
-                error = self.judge.judge(entry).error
-                assert error is not None, "only a failure raises the alarm"
-                return self._start_failed(entry.slot, error)
-        return Verdict(None)
+    # -- children ------------------------------------------------------------------------------
 
     def nested(self, slot: Slot, spec: SupervisorSpec) -> SupervisorLife:
         """Build an incarnation of a child that is a supervisor."""
@@ -440,7 +402,7 @@ class SupervisorLife:
                 self.records.restarted(slot.path)
                 return None
             case StartOutcome.IGNORED:
-                self._settle_ignored(slot)
+                self.settle_ignored(slot)
                 return None
             case StartOutcome.CALLED_OFF:
                 return []  # the rest of its group stays down, as in OTP (R12)
@@ -461,7 +423,7 @@ class SupervisorLife:
         self.records.start_failed(Judged(ended, slot.path, number, failed, decided_by))
         return self.core.on_start_failed(slot.key, severity)
 
-    def _settle_ignored(self, slot: Slot) -> None:
+    def settle_ignored(self, slot: Slot) -> None:
         """An ignored child keeps its spec unless it is temporary or dynamic (R5)."""
         if self.core.members[slot.key].temporary or self.dynamic:
             self.forget(slot, SHUTDOWN, spec_too=True)
