@@ -24,7 +24,7 @@ class BestBid(Ask[int]): ...
 @define
 class Book(Actor[int | BestBid]):
     venue: str  # from the template, for all
-    symbol: str  # from start_child, for this one
+    symbol: str = ""  # from start_child, for this one
     bid: int = 0
 
     async def started(self) -> None:

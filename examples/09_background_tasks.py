@@ -5,8 +5,8 @@ Prints:
     price 1
     price 2
     desk/feed ended: desk/feed: 2 failures (2 sub-exceptions)
-      ConnectionResetError('closed by the venue')
-      TimeoutError('no heartbeat')
+    ConnectionResetError('closed by the venue')
+    TimeoutError('no heartbeat')
     price 1
     price 2
 """
@@ -46,11 +46,11 @@ class Feed(Actor[int]):
 
 
 def show(event: Event) -> None:
-    match event:
-        case ActorEnded(path=path, exit=Failed(BaseExceptionGroup() as group)):
-            print(f"{path} ended: {group}")
-            for text in sorted(repr(error) for error in group.exceptions):
-                print(f"  {text}")
+    if isinstance(event, ActorEnded) and isinstance(event.exit, Failed):
+        error = event.exit.error
+        print(f"{event.path} ended: {error}")
+        parts = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+        print(*sorted(repr(part) for part in parts), sep="\n")
 
 
 async def main() -> None:

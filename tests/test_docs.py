@@ -65,15 +65,16 @@ def code(cell: str) -> str:
 
 def shown(default: object) -> str:
     """Write a default as the tables do."""
+    made_by = getattr(default, "factory", None)
+    if isinstance(made_by, type):
+        return "{}" if made_by is dict else f"{made_by.__name__}()"
+    if made_by is not None:
+        return "the table above"
     match default:
         case attrs.NOTHING:
             return "required"
         case enum.Enum():
             return default.name
-        case attrs.Factory(factory=factory) if isinstance(factory, type):
-            return "{}" if factory is dict else f"{factory.__name__}()"
-        case attrs.Factory():
-            return "the table above"
         case _ if default == math.inf:
             return "INFINITY"
         case _ if attrs.has(type(default)):

@@ -123,7 +123,7 @@ def run_python(path: Path, stop_s: float | None = None) -> tuple[int, str, str]:
 
     ``stop_s`` counts from its first line: a busy machine takes seconds to import everything.
     """
-    command = [sys.executable, path]
+    command = [sys.executable, str(path)]
     out = ""
     with (
         tempfile.TemporaryFile("w+") as err,
