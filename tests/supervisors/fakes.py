@@ -17,7 +17,7 @@ from attrs import define, field, frozen
 from trio.testing import wait_all_tasks_blocked
 
 from ringfence.actors import Actor, Ask, Exit
-from ringfence.actors.errors import Severity, SupervisorFailed, TradingError
+from ringfence.actors.errors import Severity, StartFailed, SupervisorFailed, TradingError
 from ringfence.actors.events import ActorStarted, Event
 from ringfence.actors.kernel import Kernel
 from ringfence.runtime.system import System
@@ -318,3 +318,14 @@ def leaves(error: BaseException) -> list[BaseException]:
     if isinstance(error, BaseExceptionGroup):
         return [leaf for part in error.exceptions for leaf in leaves(part)]
     return [error]
+
+
+def roots(error: BaseException) -> list[BaseException]:
+    """Return the errors in a group of groups; for a start that failed, what it failed with."""
+    found: list[BaseException] = []
+    for leaf in leaves(error):
+        if isinstance(leaf, StartFailed) and leaf.__cause__ is not None:
+            found += roots(leaf.__cause__)
+        else:
+            found.append(leaf)
+    return found

@@ -129,7 +129,7 @@ async def test_the_worst_severity_decides_to_wait(depth: int, hooks: bool) -> No
         assert 0 == trial.sup.count_children().active
         await trio.sleep(1.0)
         await wait_all_tasks_blocked()
-        assert {name: 2 for name in "abcd"} == {name: trial.incarnations(name) for name in "abcd"}
+        assert dict.fromkeys("abcd", 2) == {name: trial.incarnations(name) for name in "abcd"}
     first, second = trial.incidents()
     assert MEDIUM is first.severity
     assert Outcome.WAITING is first.outcome
@@ -148,9 +148,7 @@ async def test_one_high_among_low_failures_escalates_with_all_of_them(
     gate = trio.Event()
     errors = {"a": Boom("a", LOW), "b": Boom("b", HIGH), "c": Boom("c", MEDIUM)}
     with pytest.raises(SupervisorFailed) as caught:
-        async with trial.running(
-            *children_of(trial, list("abcd"), hooks=hooks), strategy=strategy
-        ):
+        async with trial.running(*children_of(trial, list("abcd"), hooks=hooks), strategy=strategy):
             fail_together(trial, gate, errors)
             await wait_all_tasks_blocked()
             gate.set()
@@ -161,7 +159,7 @@ async def test_one_high_among_low_failures_escalates_with_all_of_them(
     assert MEDIUM is failed.severity  # HIGH, one step lower
     assert set(errors.values()) == set(failed.exceptions)
     assert 3 == len(failed.exceptions)
-    assert {name: 1 for name in "abcd"} == {name: trial.incarnations(name) for name in "abcd"}
+    assert dict.fromkeys("abcd", 1) == {name: trial.incarnations(name) for name in "abcd"}
     [incident] = trial.incidents()
     assert HIGH is incident.severity
     assert 3 == len(incident.causes)
@@ -278,7 +276,7 @@ async def test_without_together_each_failure_is_decided_and_charged_alone(depth:
         gate.set()
         await wait_all_tasks_blocked()
         # The first decision restarts all; the other ends are swallowed by its stops (R15).
-        assert {name: 2 for name in "abc"} == {name: trial.incarnations(name) for name in "abc"}
+        assert dict.fromkeys("abc", 2) == {name: trial.incarnations(name) for name in "abc"}
     [incident] = trial.incidents()
     assert 1 == len(incident.causes)
     failed = [proof for proof in incident.stopped if isinstance(proof.exit, Failed)]
