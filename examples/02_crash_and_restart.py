@@ -11,26 +11,21 @@ Prints:
     book: quote 3 at 100
 """
 
-from attrs import define, frozen
+from attrs import define
 
 from ringfence.actors import Actor, Name
 from ringfence.runtime import run
 from ringfence.supervisors import AutoShutdown, Child, Restart, Start, Supervisor
 
 
-@frozen
-class Quote:
-    price: int
-
-
 @define
-class Book(Actor[Quote]):
+class Book(Actor[int]):
     quotes_max: int
     quotes: int = 0
 
-    async def receive(self, message: Quote) -> None:
+    async def receive(self, message: int) -> None:
         self.quotes += 1
-        print(f"book: quote {self.quotes} at {message.price}", flush=True)
+        print(f"book: quote {self.quotes} at {message}", flush=True)
         if self.quotes == self.quotes_max:
             self.context.stop()
 
@@ -48,7 +43,7 @@ class Feed(Actor[int]):
         self.price += message
         if self.price > 101:
             raise ConnectionResetError("the venue closed the connection")
-        self.context.ref_of(Name[Quote]("desk/book")).tell(Quote(self.price))
+        self.context.ref_of(Name[int]("desk/book")).tell(self.price)
 
 
 def desk(tick_s: float, quotes_max: int) -> Supervisor:

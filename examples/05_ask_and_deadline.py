@@ -3,7 +3,7 @@
 Prints:
 
     101
-    AskTimeout: desk/prices exceeded 0.05s
+    AskTimeout: desk/prices exceeded 0.1s
     ActorCrashed: desk/prices failed before it answered: KeyError: 'DOGE'
     NoReply: desk/prices finished with PriceOf and did not answer it: ...
     101
@@ -38,9 +38,9 @@ class Prices(Actor[PriceOf]):
                 raise KeyError(other)
 
 
-async def show(prices: Ref[PriceOf], symbol: str, within_s: float = 1.0) -> None:
+async def show(prices: Ref[PriceOf], symbol: str) -> None:
     try:
-        print(await prices.ask(PriceOf(symbol), within_s=within_s))
+        print(await prices.ask(PriceOf(symbol), within_s=0.1))
     except ActorError as error:
         print(f"{type(error).__name__}: {error}")
 
@@ -49,11 +49,8 @@ async def main() -> None:
     tree = Supervisor("desk", policy=OTP, children=[Child("prices", Start(Prices))])
     async with open_system(tree) as system:
         prices = system.ref(Name[PriceOf]("desk/prices"))
-        await show(prices, "BTC")
-        await show(prices, "SLOW", within_s=0.05)
-        await show(prices, "DOGE")
-        await show(prices, "FORGOTTEN")
-        await show(prices, "BTC")
+        for symbol in ("BTC", "SLOW", "DOGE", "FORGOTTEN", "BTC"):
+            await show(prices, symbol)
 
 
 if __name__ == "__main__":

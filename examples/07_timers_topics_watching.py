@@ -3,8 +3,8 @@
 Prints:
 
     trade at 101
-    minute 1
-    minute 2
+    one minute
+    two minutes
     desk/exchange ended, incarnation 1: ConnectionResetError: gone
     trade at 102
 """
@@ -21,11 +21,6 @@ class Trade:
     price: int
 
 
-@frozen
-class Minute:
-    number: int
-
-
 @define
 class Exchange(Actor[str]):
     async def started(self) -> None:
@@ -37,21 +32,21 @@ class Exchange(Actor[str]):
 
 
 @define
-class Listener(Actor[Trade | Minute | Terminated]):
+class Listener(Actor[Trade | str | Terminated]):
     async def started(self) -> None:
         self.context.subscribe(Trade)  # by class, whoever publishes it
         self.context.watch(self.context.ref_of(Name[str]("desk/exchange")))
-        self.context.after(0.01, Minute(1))
-        self.context.after(0.02, Minute(2))
+        self.context.after(0.01, "one minute")
+        self.context.after(0.02, "two minutes")
 
-    async def receive(self, message: Trade | Minute | Terminated) -> None:
+    async def receive(self, message: Trade | str | Terminated) -> None:
         match message:
             case Trade(price):
                 print(f"trade at {price}")
                 if price == 102:
                     self.context.stop()  # its timers, topics and watches end with it
-            case Minute(number):
-                print(f"minute {number}")
+            case str():
+                print(message)
             case Terminated(path, incarnation, reason):
                 print(f"{path} ended, incarnation {incarnation}: {reason}")
 

@@ -2,7 +2,7 @@
 
 Prints:
 
-    news: stopped for good
+    desk/news: stopped for good
     feed: restart 1 after 0.01 s
     feed: restart 2 after 0.02 s
     feed: restart 3 after 0.04 s
@@ -37,7 +37,7 @@ def show(event: Event) -> None:
         case RestartScheduled(child=child, attempt=attempt, delay_s=delay_s):
             print(f"{child}: restart {attempt} after {delay_s:g} s")
         case IncidentRecorded(incident=incident) if incident.outcome is Outcome.STOPPED:
-            print(f"{incident.causes[0].path.removeprefix('desk/')}: {incident.outcome.value}")
+            print(f"{incident.causes[0].path}: {incident.outcome.value}")
         case SupervisorGaveUp(path=path, why=why):
             print(f"{path} gave up: {why}")
         case _:
