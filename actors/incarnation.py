@@ -106,8 +106,8 @@ class Incarnation:
         self.info: object = None
         self.started_s = math.inf
         self.exit: Exit | None = None  # set when ended
-        self.leaving: Exit | None = None  # set when told to leave, or when it decided to
         self.called_off = False  # the start is no longer wanted
+        self.leaving: Exit | None = None  # set when told to leave, or when it decided to
         self.verdict: BaseException | Killed | None = None  # why the scope was cancelled
         self.cancelled = False  # its grace was over, or it was killed
         self.cut_off: tuple[object] | None = None  # the message a cancellation interrupted
@@ -173,23 +173,21 @@ class Incarnation:
         if isinstance(answer, Info):
             self.info = answer.value
         if self.verdict is not None:  # condemned too late for `started` to notice
-            await self._undo_start(self.verdict)
+            await self._undo_start()
             return False
         self.bring_up()
         self.terms.on_up(self)
         return True
 
-    def _hung(self) -> None:
+    def _hung(self, hang_s: float) -> None:
         assert self.task is not None, "a handler runs in it"
-        hang_s = self.terms.hang_s or 0.0
         self.condemn(Hung(path=self.box.path, hang_s=hang_s, stack=stack_of(self.task)))
 
-    async def _undo_start(self, verdict: BaseException | Killed) -> None:
+    async def _undo_start(self) -> None:
         """Release what ``started`` acquired although nobody wants it; a kill does not."""
-        if self.terms.cleans_up and self.called_off:
-            await self._clean_up(SHUTDOWN)
-        elif self.terms.cleans_up and isinstance(verdict, StartTimeout):
-            await self._clean_up(Failed(verdict))
+        reason = SHUTDOWN if self.called_off else self._exit_so_far()
+        if self.terms.cleans_up and not isinstance(reason, Killed):
+            await self._clean_up(reason)
 
     def _start_late(self) -> None:
         self.condemn(StartTimeout(path=self.box.path, start_s=self.terms.start_s))
@@ -203,11 +201,13 @@ class Incarnation:
         if self.background is not None:
             await self.background.close()
             self._collect_background()
-        self.box.refuse_asks(lambda: ActorDown(path=self.box.path, cause=None))
+        if not any(isinstance(error, KeyboardInterrupt | SystemExit) for error in self.errors):
+            # a wish to exit is not made into an error of the askers: they are about to be stopped
+            self.box.refuse_asks(lambda: ActorDown(path=self.box.path, cause=None))
 
     async def _part(self, reason: Exit) -> None:
         """Tell those who wait for an answer, and let the actor clean up."""
-        if isinstance(reason, Failed) and self.box.pending:
+        if isinstance(reason, Failed) and isinstance(reason.error, Exception):
             cause = reason.error
             self.box.refuse_asks(lambda: ActorCrashed(path=self.box.path, cause=cause))
         if self.terms.cleans_up and not isinstance(reason, Killed):

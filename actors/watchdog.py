@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class Watchdog:
-    """Calls ``bite()`` when one handler has run for ``hang_s`` seconds."""
+    """Calls ``bite(hang_s)`` when one handler has run for ``hang_s`` seconds."""
 
     __slots__ = ("_bite", "_hang_s", "_since_s", "_timer", "_timers")
 
-    def __init__(self, timers: Timers, hang_s: float, bite: Callable[[], None]) -> None:
+    def __init__(self, timers: Timers, hang_s: float, bite: Callable[[float], None]) -> None:
         self._timers = timers
         self._hang_s = hang_s
         self._bite = bite
@@ -54,4 +54,4 @@ class Watchdog:
             self._timer = self._timers.call_at(due_s, self._look)
         else:
             self.rest()
-            self._bite()
+            self._bite(self._hang_s)

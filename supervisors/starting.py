@@ -129,17 +129,22 @@ class Starter:
         """
         slot.error = None
         slot.cancel_timer()
+        # the constructor and the task see the same context variables, and nobody else theirs
+        context = self._context.copy()
         try:
-            life = slot.life = self.build(slot)
+            life = slot.life = context.run(self.build, slot)
         except Exception as error:  # noqa: BLE001 - a constructor that fails is a failed start
             return self.failed(slot, error, report=report)
-        self._sup.nursery.start_soon(self._inhabit, slot, life, name=slot.path)
+        context.run(self._spawn, slot, life)
         if not life.up:
             await self._wait_up(slot, life)
         if life.up:
             self.came_up(slot)
             return StartOutcome.UP
         return self._did_not_come_up(slot, life, report=report)
+
+    def _spawn(self, slot: Slot, life: Life) -> None:
+        self._sup.nursery.start_soon(self._inhabit, slot, life, name=slot.path)
 
     async def _wait_up(self, slot: Slot, life: Life) -> None:
         sup = self._sup
