@@ -3,7 +3,7 @@
 Prints:
 
     101
-    AskTimeout: desk/prices exceeded 0.1s
+    AskTimeout: desk/prices exceeded 0.2s
     ActorCrashed: desk/prices failed before it answered: KeyError: 'DOGE'
     NoReply: desk/prices finished with PriceOf and did not answer it: ...
     101
@@ -30,7 +30,7 @@ class Prices(Actor[PriceOf]):
             case "BTC":
                 message.reply(101)
             case "SLOW":
-                await trio.sleep(0.2)
+                await trio.sleep(0.25)
                 message.reply(7)  # too late: it goes nowhere
             case "FORGOTTEN":
                 pass
@@ -40,7 +40,7 @@ class Prices(Actor[PriceOf]):
 
 async def show(prices: Ref[PriceOf], symbol: str) -> None:
     try:
-        print(await prices.ask(PriceOf(symbol), within_s=0.1))
+        print(await prices.ask(PriceOf(symbol), within_s=0.2))
     except ActorError as error:
         print(f"{type(error).__name__}: {error}")
 

@@ -53,9 +53,8 @@ async def main() -> None:
             print(f"refused: {error}")
         orders.tell(Halt())
         await orders.send("hold")  # waits for room: backpressure
-        quotes = system.ref(Name[Quote]("desk/quotes"))
         for quote in (Quote("BTC", 101), Quote("ETH", 7), Quote("BTC", 103)):
-            quotes.tell(quote)
+            system.ref(Name[Quote]("desk/quotes")).tell(quote)
         await trio.sleep(0.05)
         system.ref(Name[str]("desk/qoutes")).tell("lost")
         letter = system.kernel.dead_letters[-1]
