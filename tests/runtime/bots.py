@@ -9,9 +9,17 @@ import trio
 from attrs import define
 
 from ringfence.actors import Actor, Exit
-from ringfence.actors.errors import EmergencyShutdown, SupervisorFailed
+from ringfence.actors.errors import EmergencyShutdown, Severity, SupervisorFailed
 from ringfence.runtime import run
-from ringfence.supervisors import INFINITY, Child, Intensity, RestartStrategy, Start, Supervisor
+from ringfence.supervisors import (
+    INFINITY,
+    Child,
+    Directive,
+    Intensity,
+    RestartStrategy,
+    Start,
+    Supervisor,
+)
 
 
 def say(text: str) -> None:
@@ -84,6 +92,14 @@ class RuinAtStart(Plain):
 
 
 @define
+class Late(Bad):
+    """Fails while the emergency path is busy."""
+
+    async def started(self) -> None:
+        self.context.after(0.2, "go")
+
+
+@define
 class Busy(Plain):
     """Computes for ever in a handler."""
 
@@ -111,6 +127,10 @@ failing = desk(
 )
 ruin = desk(Supervisor("orders", children=[Child("gate", Start(Ruin))]), Child("log", Start(Plain)))
 ruin_at_start = desk(Child("log", Start(Plain)), Child("gate", Start(RuinAtStart)))
+ruin_twice = desk(
+    Supervisor("orders", children=[Child("gate", Start(Ruin))]),
+    Child("late", Start(Late), directives=dict.fromkeys(Severity, Directive.ESCALATE)),
+)
 busy = desk(Child("loop", Start(Busy)))
 wrong = desk(Child("a b", Start(Plain), shutdown_s=-1), Plain)
 number = 5
@@ -123,6 +143,12 @@ def made() -> Supervisor:
 
 async def flat(error: SupervisorFailed) -> bool:
     say(f"flattening after {error.path}")
+    return True
+
+
+async def slowly_flat(_error: SupervisorFailed) -> bool:
+    await trio.sleep(0.5)
+    say("flat")
     return True
 
 
@@ -142,7 +168,13 @@ async def broken(_error: SupervisorFailed) -> bool:
 
 
 if __name__ == "__main__":
-    paths = {"flat": flat, "not_flat": not_flat, "hanging": hanging, "broken": broken}
+    paths = {
+        "flat": flat,
+        "slowly_flat": slowly_flat,
+        "not_flat": not_flat,
+        "hanging": hanging,
+        "broken": broken,
+    }
     raise SystemExit(
         run(
             globals()[sys.argv[1]],

@@ -962,3 +962,11 @@ def test_what_to_do_with_a_spent_budget_that_is_not_there_is_a_warning() -> None
         one.path for one in warnings(desk(child(exhausted=Directive.STOP)))
     ]
     assert [] == warnings(desk(child(exhausted=Directive.STOP, budget=Intensity())))
+
+
+@pytest.mark.parametrize("bad", [Feed, None, FEED])
+async def test_what_is_no_spec_cannot_be_added_to_a_running_supervisor(bad: Any) -> None:
+    async with open_system(Supervisor("desk")) as system:
+        with pytest.raises(SpecError):
+            await system.supervisor().start_child(bad)
+        assert [] == system.supervisor().which_children()
