@@ -150,9 +150,9 @@ class SupervisorRef:
             key, spec = child, cast("Spec", template)
             start: Start | None = template.start.extended(args, kwargs)
         else:
+            key, spec = getattr(child, "id", ""), child  # what is no spec is refused below
             if template is not None:
-                raise self._refused("start", child.id, Refusal.DYNAMIC)
-            key, spec = child.id, child
+                raise self._refused("start", key, Refusal.DYNAMIC)
             start = child.start if isinstance(child, Child) else None
         require_sound_child(spec, key, start, supervisor=life.spec, path=self.path)
 
