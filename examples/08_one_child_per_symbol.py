@@ -2,8 +2,6 @@
 
 Prints:
 
-    desk/books/BTC starts
-    desk/books/ETH starts
     best bid of BTC: 101
     cannot start desk/books/DOGE: children_max
     left: desk/books/BTC
@@ -26,9 +24,6 @@ class Book(Actor[int | BestBid]):
     venue: str  # from the template, for all
     symbol: str = ""  # from start_child, for this one
     bid: int = 0
-
-    async def started(self) -> None:
-        print(f"{self.context.path} starts")
 
     async def receive(self, message: int | BestBid) -> None:
         if isinstance(message, BestBid):

@@ -36,10 +36,10 @@ def show(event: Event) -> None:
     match event:
         case RestartScheduled(child=child, attempt=attempt, delay_s=delay_s):
             print(f"{child}: restart {attempt} after {delay_s:g} s")
-        case IncidentRecorded(incident=incident) if incident.outcome is Outcome.STOPPED:
-            print(f"{incident.causes[0].path}: {incident.outcome.value}")
         case SupervisorGaveUp(path=path, why=why):
             print(f"{path} gave up: {why}")
+        case IncidentRecorded(incident=one) if one.outcome is Outcome.STOPPED:
+            print(f"{one.causes[0].path}: {one.outcome.value}")
         case _:
             pass
 
