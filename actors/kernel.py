@@ -43,6 +43,7 @@ class Kernel:
         "controls",
         "dead_letter_count",
         "events",
+        "forced_stops",
         "incarnations",
         "pace",
         "timers",
@@ -59,6 +60,7 @@ class Kernel:
         self._hints: dict[str, str | None] = {}  # finding one takes milliseconds: not per message
         self._buried: deque[Kept] = deque(maxlen=DEAD_LETTERS_KEPT_MAX)
         self.dead_letter_count = 0
+        self.forced_stops = 0  # children that were cancelled because their grace was over
         self._topics: dict[type, dict[Mailbox, int]] = {}
         self._subscriptions = 0
         self._topic_cache: dict[type, tuple[Ref[object], ...]] = {}

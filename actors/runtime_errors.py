@@ -415,7 +415,9 @@ class SupervisorFailed(ExceptionGroup[Exception], SupervisionError):
 
     @override
     def derive(self, excs: Sequence[Exception], /) -> "SupervisorFailed":  # type: ignore[override]
-        return SupervisorFailed(self.path, self.why, excs, self.severity)
+        part = SupervisorFailed(self.path, self.why, excs, self.severity)
+        part.__dict__.update({**self.__dict__, **part.__dict__})  # what was attached stays
+        return part
 
 
 def _described(error: BaseException) -> str:

@@ -45,6 +45,7 @@ class System:
         self.halted: SupervisorFailed | None = None
         self._halt = trio.Event()
         self._started = trio.Event()
+        self._forced_before = 0
         self._root = SupervisorLife(
             tree,
             tree.id,
@@ -76,6 +77,7 @@ class System:
             self.kernel.events.emit(
                 SystemStopping(at_s=trio.current_time(), path=self.tree.id, reason=reason)
             )
+            self._forced_before = self.kernel.forced_stops
             self._root.leave(SHUTDOWN)
 
     def cancel(self) -> None:
@@ -137,7 +139,8 @@ class System:
         assert exit_ is not None, "the tree has ended"
         for box in self.kernel.boxes.values():
             box.close_with_system()
-        clean = not isinstance(exit_, Failed | Killed)
+        forced = self.kernel.forced_stops > self._forced_before
+        clean = not (forced or isinstance(exit_, Failed | Killed))
         self.kernel.events.emit(
             SystemStopped(at_s=trio.current_time(), path=self.tree.id, clean=clean)
         )

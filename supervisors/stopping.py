@@ -119,6 +119,8 @@ class Stopper:
             self.errors.append(exit_.error)
         assert isinstance(slot.spec, Child | SupervisorSpec), "a child is an actor or a supervisor"
         brutal = slot.spec.shutdown_s is BRUTAL_KILL
+        if life.cancelled and not (brutal or found_dead):
+            self._sup.kernel.forced_stops += 1
         proof = StopProof(
             path=slot.path,
             asked=not brutal and not found_dead,
