@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from ringfence.actors.events import ChildStopFailed, StopOverdue
 from ringfence.actors.lifecycle import KILLED, SHUTDOWN, Failed
+from ringfence.supervisors.child import Exited
 from ringfence.supervisors.incident import ChildStopped, StopProof
-from ringfence.supervisors.spec import BRUTAL_KILL, Child, DynamicSupervisor, SupervisorSpec
+from ringfence.supervisors.spec import (
+    BRUTAL_KILL,
+    BrutalKill,
+    Child,
+    DynamicSupervisor,
+    SupervisorSpec,
+)
 
 if TYPE_CHECKING:
     from ringfence.actors.lifecycle import Exit
@@ -59,22 +67,36 @@ class Stopper:
             await self.stop(slot)
 
     async def _stop_dynamic(self) -> None:
+        """Ask all, then prove each in the order they end."""
         began_s = trio.current_time()
-        running = [(slot, slot.life) for slot in self._sup.slots.values() if slot.life is not None]
-        found_dead = [life.exit is not None for _, life in running]
-        timers = [self._ask(slot, life) for slot, life in running if life.exit is None]
+        running = {slot.life: slot for slot in self._sup.slots.values() if slot.life is not None}
+        ended = deque(life for life in running if life.exit is not None)
+        asked = {life: self._ask(slot, life) for life, slot in running.items() if not life.exit}
         wrong: dict[str, list[Exit]] = {}
-        for (slot, life), dead in zip(running, found_dead, strict=True):
-            slot.cancel_timer()
-            while life.exit is None:
+        while running:
+            if not ended:
+                ended.extend(self._ended_meanwhile())
+            if not ended:
                 await self._sup.park()
-            proof = self._prove(slot, life, began_s, found_dead=dead)
-            if not self._answered_well(slot, proof.exit):
-                wrong.setdefault(str(proof.exit), []).append(proof.exit)
-        for timer in timers:
+                continue
+            life = ended.popleft()
+            slot = running.pop(life, None)
+            if slot is None:
+                continue
+            timer = asked.get(life)
             if timer is not None:
                 timer.cancel()
+            proof = self._prove(slot, life, began_s, found_dead=life not in asked)
+            if not self._answered_well(slot, proof.exit):
+                wrong.setdefault(str(proof.exit), []).append(proof.exit)
         self._report_dynamic(wrong)
+
+    def _ended_meanwhile(self) -> list[Life]:
+        """Take the ends out of the inbox; leave the calls, which are answered at the end."""
+        entries = tuple(self._sup.inbox)
+        self._sup.inbox.clear()
+        self._sup.inbox.extend(entry for entry in entries if not isinstance(entry, Exited))
+        return [entry.life for entry in entries if isinstance(entry, Exited)]
 
     def _report_dynamic(self, wrong: dict[str, list[Exit]]) -> None:
         """Report each way to end wrongly once, with a count: there may be thousands (R16)."""
@@ -88,24 +110,27 @@ class Stopper:
         """Ask a child to end, and see to it that it is cancelled when its grace is over."""
         spec = slot.spec
         assert isinstance(spec, Child | SupervisorSpec), "a child is an actor or a supervisor"
-        grace_s = 0.0 if spec.shutdown_s is BRUTAL_KILL else float(spec.shutdown_s)
+        brutal = isinstance(spec.shutdown_s, BrutalKill)
+        grace_s = 0.0 if isinstance(spec.shutdown_s, BrutalKill) else spec.shutdown_s
         began_s = trio.current_time()
+        condemned = brutal
 
         def late() -> None:
+            nonlocal condemned
             if life.exit is not None:  # of many that are stopped at once, it was not the slowest
                 return
-            if life.cancelled:  # it shields itself: say so, again and again
+            if condemned:  # it shields itself: say so, again and again
                 waited_s = trio.current_time() - began_s - grace_s
                 self._sup.emit(StopOverdue, child=slot.key, waited_s=waited_s)
             else:
+                condemned = True
                 life.condemn(KILLED)
 
-        if spec.shutdown_s is BRUTAL_KILL:
+        if brutal:
             life.condemn(KILLED)
-            grace_s = OVERDUE_EVERY_S
         else:
             life.leave(SHUTDOWN)
-        when_s = began_s + grace_s
+        when_s = began_s + (OVERDUE_EVERY_S if brutal else grace_s)
         if when_s == math.inf:
             return None
         return self._sup.kernel.timers.call_every(when_s, OVERDUE_EVERY_S, late)

@@ -253,5 +253,3 @@ async def test_a_child_terminated_for_good_refuses_questions_and_its_siblings_an
         assert {"ActorDown": 1} == outcomes.seen
         assert (await refused(trial, "a")).__cause__ is None
         assert 1 == await trial.ref("b").ask(Which(), within_s=1.0)
-
-
