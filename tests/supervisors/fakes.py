@@ -16,7 +16,7 @@ import trio
 from attrs import define, field, frozen
 from trio.testing import wait_all_tasks_blocked
 
-from ringfence.actors import Actor, Ask, Exit
+from ringfence.actors import Actor, Ask, Exit, Failed
 from ringfence.actors.errors import Severity, StartFailed, SupervisorFailed, TradingError
 from ringfence.actors.events import ActorStarted, Event
 from ringfence.actors.kernel import Kernel
@@ -46,7 +46,7 @@ CALM = Policy(backoff=Backoff(jitter=0.0))
 MANY = Intensity(restarts_max=1_000_000, period_s=1.0)
 
 
-class Boom(TradingError):
+class Boom(TradingError):  # noqa: N818 - it is not always an error; that is the point
     """A failure with a name and a severity."""
 
     def __init__(self, name: str, severity: Severity = LOW) -> None:
@@ -329,3 +329,9 @@ def roots(error: BaseException) -> list[BaseException]:
         else:
             found.append(leaf)
     return found
+
+
+def error_in(exit_: Exit) -> BaseException:
+    """Return what a child that failed ended with."""
+    assert isinstance(exit_, Failed)
+    return exit_.error

@@ -5,7 +5,7 @@ The scenarios are cancelled at every single step of the scheduler, one run per s
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 import trio
@@ -24,6 +24,7 @@ from ringfence.actors.events import (
 from ringfence.actors.lifecycle import Killed, Shutdown
 from ringfence.runtime.system import open_system, run_async
 from ringfence.supervisors import RestartStrategy, Supervisor
+from ringfence.supervisors.spec import Spec
 from tests.supervisors.fakes import (
     CALM,
     HIGH,
@@ -101,9 +102,9 @@ async def giving_up(trial: Trial) -> None:
 
 
 async def play(
-    trial: Trial, children: list[object], act: Callable[[], None], **spec: object
+    trial: Trial, children: Sequence[Spec], act: Callable[[], None], **spec: object
 ) -> None:
-    tree = trial.tree(*children, **spec)  # type: ignore[arg-type]
+    tree = trial.tree(*children, **spec)
     system = trial.prepare(tree)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(system.run)

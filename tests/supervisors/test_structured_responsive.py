@@ -189,14 +189,14 @@ async def test_callers_that_wait_when_the_supervisor_stops_get_an_error(depth: i
         else:
             seen.append(type(None))
 
-    async with trio.open_nursery() as nursery:
-        async with trial.running(trial.child("a"), trial.child("b", stopping=sleeping(2.0))):
-            nursery.start_soon(call, lambda: trial.sup.terminate_child("b"))
-            await wait_all_tasks_blocked()
-            nursery.start_soon(call, lambda: trial.sup.start_child(trial.child("new")))
-            nursery.start_soon(call, lambda: trial.sup.terminate_child("a"))
-            nursery.start_soon(call, lambda: trial.sup.restart_child("a"))
-            await wait_all_tasks_blocked()
+    children = [trial.child("a"), trial.child("b", stopping=sleeping(2.0))]
+    async with trio.open_nursery() as nursery, trial.running(*children):
+        nursery.start_soon(call, lambda: trial.sup.terminate_child("b"))
+        await wait_all_tasks_blocked()
+        nursery.start_soon(call, lambda: trial.sup.start_child(trial.child("new")))
+        nursery.start_soon(call, lambda: trial.sup.terminate_child("a"))
+        nursery.start_soon(call, lambda: trial.sup.restart_child("a"))
+        await wait_all_tasks_blocked()
     assert sorted([type(None), ActorDown, ActorDown, ActorDown], key=str) == sorted(seen, key=str)
     assert "new.1 started" not in trial.diary
 

@@ -20,6 +20,7 @@ from tests.supervisors.fakes import (
     Trial,
     Worker,
     at_any_depth,
+    error_in,
     leaves,
     once,
     raising,
@@ -38,16 +39,17 @@ def proof_of(trial: Trial, name: str) -> StopProof:
 
 
 async def ends_with(trial: Trial, *children: object, **spec: object) -> BaseException | None:
-    """Run the tree until all waits, stop it, and return what the supervisor under test failed with."""
+    """Run the tree until all waits, stop it; return what the supervisor under test failed with."""
+    caught: BaseException | None = None
     try:
         async with trial.running(*children, **spec):  # type: ignore[arg-type]
             pass
-    except Exception as error:  # noqa: BLE001 - the test looks at it
-        for _ in range(trial.depth):  # those above say the same: a clean-up below failed
-            assert isinstance(error, ExceptionGroup)
-            [error] = error.exceptions
-        return error
-    return None
+    except ExceptionGroup as error:
+        caught = error
+    for _ in range(trial.depth if caught is not None else 0):
+        assert isinstance(caught, ExceptionGroup)
+        [caught] = caught.exceptions  # those above say the same: a clean-up below failed
+    return caught
 
 
 @at_any_depth
@@ -60,10 +62,10 @@ async def test_a_clean_up_that_raises_is_in_the_group_the_proof_and_the_events(d
     assert isinstance(error, ExceptionGroup)
     assert (boom,) == error.exceptions
     assert Failed(boom) == proof_of(trial, "b").exit
-    assert boom is proof_of(trial, "b").exit.error
+    assert boom is error_in(proof_of(trial, "b").exit)
     assert proof_of(trial, "b").answered
     [event] = [e for e in trial.of(ChildStopFailed) if e.path == trial.path]
-    assert ("b", boom) == (event.child, event.exit.error)
+    assert ("b", boom) == (event.child, error_in(event.exit))
     assert ["c", "b", "a"] == [e.proof.path[-1] for e in trial.of(ChildStopped)][:3]
     assert SHUTDOWN == proof_of(trial, "a").exit
 
@@ -103,7 +105,7 @@ async def test_a_clean_up_that_fails_in_a_group_restart_does_not_spoil_the_last_
         await trial.crash("a", Boom("a"))
         assert 2 == trial.incarnations("b")
     [incident] = trial.incidents()
-    assert boom is incident.stopped[0].exit.error
+    assert boom is error_in(incident.stopped[0].exit)
     assert 1 == len(trial.of(ChildStopFailed))
 
 

@@ -136,7 +136,8 @@ async def test_a_stray_in_stopping_after_a_failure_comes_with_it(depth: int, lea
     children = [trial.child("a"), trial.child("b", stopping=once(leak)), trial.child("c")]
     async with trial.running(*children):
         await trial.crash("b", Boom("b"))
-        assert [Boom, StrayCancellation] == [type(leaf) for leaf in leaves(only_cause(trial))]
+        kinds: list[type] = [Boom, StrayCancellation]
+        assert kinds == [type(leaf) for leaf in leaves(only_cause(trial))]
         await assert_restarted_alone(trial)
 
 
@@ -174,8 +175,8 @@ async def test_a_stray_beside_a_failure_loses_neither(depth: int) -> None:
     async with trial.running(*(trial.child(name) for name in "abc")):
         trial.do("b", leak_with_error)
         await wait_all_tasks_blocked()
-        kinds = {type(leaf) for leaf in leaves(only_cause(trial))}
-        assert {Boom, StrayCancellation} == kinds
+        kinds: set[type] = {Boom, StrayCancellation}
+        assert kinds == {type(leaf) for leaf in leaves(only_cause(trial))}
         await assert_restarted_alone(trial)
 
 
