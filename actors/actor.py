@@ -86,6 +86,15 @@ class Actor(Generic[M_contra]):
     context: Context[M_contra]
     """Set before ``started()``, for the life of the incarnation."""
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> typing.Never:
+            """Say when there is a context; called only for attributes that are not there."""
+            text = f"{type(self).__name__!r} object has no attribute {name!r}"
+            if name == "context":
+                text += ": it is there from started() on, until the incarnation has ended"
+            raise AttributeError(text, name=name, obj=self)
+
     async def started(self) -> Ignore | Info | None:
         """Acquire what the actor needs. The next sibling starts only when this returned.
 

@@ -97,7 +97,7 @@ class Ref(Generic[M_contra]):
         is exactly one of: the reply, one of the errors below, your own cancellation.
 
         Raises:
-          AskTimeout: no answer in time (severity MEDIUM).
+          AskTimeout: no answer in time.
           ActorCrashed: the actor failed while the question waited or was worked on; its cause is
             the failure.
           ActorDown: the actor has ended, waits for a delayed restart, or never existed.

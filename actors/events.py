@@ -136,7 +136,7 @@ class ChildStopFailed(Event):
 
 @frozen(kw_only=True)
 class RestartScheduled(Event):
-    """A restart waits. ``attempt`` counts failures in a row, from 1; ``delay_s`` is the backoff."""
+    """A restart waits. ``attempt`` counts backoffs in a row, from 1; ``delay_s`` is the wait."""
 
     child: str
     delay_s: float

@@ -22,7 +22,7 @@ class BestBid(Ask[int]): ...
 @define
 class Book(Actor[int | BestBid]):
     venue: str  # from the template, for all
-    symbol: str = ""  # from start_child, for this one
+    symbol: str  # from start_child, for this one
     bid: int = 0
 
     async def receive(self, message: int | BestBid) -> None:
@@ -32,7 +32,9 @@ class Book(Actor[int | BestBid]):
             self.bid = max(self.bid, message)
 
 
-books = DynamicSupervisor("books", template=Child("book", Start(Book, "paper")), children_max=2)
+books = DynamicSupervisor(
+    "books", template=Child("book", Start.partial(Book, "paper")), children_max=2
+)
 
 
 async def main() -> None:

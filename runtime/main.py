@@ -35,7 +35,7 @@ from ringfence.supervisors.incident import ChildStopped
 from ringfence.supervisors.tree import check
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from types import FrameType
 
     from ringfence.actors.events import Event
@@ -55,6 +55,7 @@ class _Options:
     emergency_s: float
     for_s: float | None
     log: LogOptions | None
+    listen: tuple[Callable[[Event], None], ...]
 
 
 def run(
@@ -64,6 +65,7 @@ def run(
     emergency_s: float = EMERGENCY_S,
     for_s: float | None = None,
     log: LogOptions | None = LOG,
+    listen: Sequence[Callable[[Event], None]] = (),
 ) -> ExitCode:
     """Run ``tree`` as the main process until it ends. Raises nothing; prints why it failed.
 
@@ -78,13 +80,16 @@ def run(
       emergency_s: seconds it may take. Default 30.
       for_s: stop in order after this many seconds. Default ``None``: run until told to stop.
       log: how to log to stderr; ``None``: not at all.
+      listen: listeners of the event stream, from the first event of the boot on.
 
     Returns:
       The exit code, also as a number: 0 stopped as asked and clean; 1 a failure ended it; 2 the
       tree or an option is wrong, nothing was started; 3 emergency shutdown, verified flat; 4
       emergency shutdown, not verified flat; 130 forced.
     """
-    options = _Options(emergency=emergency, emergency_s=emergency_s, for_s=for_s, log=log)
+    options = _Options(
+        emergency=emergency, emergency_s=emergency_s, for_s=for_s, log=log, listen=tuple(listen)
+    )
     problems = [*check(tree), *_option_problems(options)]
     if problems:
         _say(problems_text(problems, "the tree"))
@@ -166,6 +171,8 @@ class _Main:
     def _listen(self, around: ExitStack) -> None:
         listen = self._system.events.listen
         listen(self._note)
+        for listener in self._options.listen:
+            listen(listener)
         if self._options.log is not None:
             listen(around.enter_context(EventLog(self._options.log)))
 

@@ -24,11 +24,11 @@ from ringfence.supervisors.supervisor import SupervisorLife
 from ringfence.supervisors.tree import require_sound
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from ringfence.actors.address import Name, Ref
     from ringfence.actors.errors import SupervisorFailed
-    from ringfence.actors.events import EventStream
+    from ringfence.actors.events import Event, EventStream
     from ringfence.supervisors.child import Life
     from ringfence.supervisors.spec import SupervisorSpec
 
@@ -161,31 +161,67 @@ class System:
 
 
 @asynccontextmanager
-async def open_system(tree: SupervisorSpec) -> AsyncIterator[System]:
+async def open_system(
+    tree: SupervisorSpec, *, listen: Sequence[Callable[[Event], None]] = ()
+) -> AsyncIterator[System]:
     """Run ``tree`` beside the block; stop it in order when the block is left.
 
-    The block starts when the whole tree is up. If the tree fails, the block is cancelled and the
-    tree's exception group comes out; if both fail, both do.
+    The block starts when the whole tree is up. If only the tree fails, the block is cancelled and
+    the tree's own exception group comes out; if the block fails too, trio's group of both does.
+
+    Args:
+      tree: what to run.
+      listen: listeners of the event stream, from the first event of the boot on.
 
     Raises:
       SpecError: the tree has problems; nothing was started.
     """
     require_sound(tree)
-    async with trio.open_nursery() as nursery:
-        system = System(tree, Kernel())
-        nursery.start_soon(_run_and_end, system, nursery.cancel_scope)
-        await system.wait_started()
-        await trio.lowlevel.checkpoint()
-        yield system
-        system.stop("the block is left")
+    system = _system(tree, listen)
+    failure: list[BaseException] = []
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_run_and_end, system, nursery.cancel_scope, failure)
+            await system.wait_started()
+            await trio.lowlevel.checkpoint()
+            yield system
+            system.stop("the block is left")
+    except BaseExceptionGroup as group:
+        if len(group.exceptions) == 1 and group.exceptions[0] in failure:
+            raise group.exceptions[0] from None
+        raise
 
 
-async def _run_and_end(system: System, block: trio.CancelScope) -> None:
-    await system.run()
+async def _run_and_end(
+    system: System, block: trio.CancelScope, failure: list[BaseException]
+) -> None:
+    try:
+        await system.run()
+    except BaseException as error:
+        failure.append(error)
+        raise
     block.cancel()
 
 
-async def run_async(tree: SupervisorSpec) -> None:
-    """Run ``tree`` until it ends by itself, fails, or is cancelled from outside."""
+async def run_async(
+    tree: SupervisorSpec, *, listen: Sequence[Callable[[Event], None]] = ()
+) -> None:
+    """Run ``tree`` until it ends by itself, fails, or is cancelled from outside.
+
+    Args:
+      tree: what to run.
+      listen: listeners of the event stream, from the first event of the boot on.
+
+    Raises:
+      SpecError: the tree has problems; nothing was started.
+      BaseExceptionGroup: the tree failed; see `SupervisorFailed`.
+    """
     require_sound(tree)
-    await System(tree, Kernel()).run()
+    await _system(tree, listen).run()
+
+
+def _system(tree: SupervisorSpec, listen: Sequence[Callable[[Event], None]]) -> System:
+    system = System(tree, Kernel())
+    for listener in listen:
+        system.events.listen(listener)
+    return system

@@ -157,6 +157,7 @@ class Member:
     generation: int = 0  # of the pending restart; a retry of an older one is void
     charged: bool = False  # the pending restart is already in the supervisor's budget
     failures: int = 0  # in a row, without having been up for stable_s
+    waits: int = 0  # those of them that were followed by a backoff
     up_since_s: float = 0.0
 
     @property
@@ -221,7 +222,7 @@ class Core:
 
     def terminated(self, key: str) -> bool:
         """A child was stopped through the API; return whether its spec is forgotten (R19)."""
-        self.members[key].failures = 0
+        self.members[key].failures = self.members[key].waits = 0
         return self.stopped(key)
 
     def stopped(self, key: str) -> bool:
@@ -302,7 +303,7 @@ class Core:
         member.status = Status.STOPPED
         member.generation += 1
         if now_s - member.up_since_s >= self.policy.backoff.stable_s:
-            member.failures = 0
+            member.failures = member.waits = 0
         if end.severity is not None:
             member.failures += 1
 
@@ -393,9 +394,11 @@ class Core:
         The leader is the failed child that comes first in start order; the wait is the longest of
         those that failed.
         """
+        for member in failed:
+            member.waits += 1
         if self.strategy is RestartStrategy.ONE_FOR_ONE:
-            return [self._wait(member, member.failures) for member in failed]
-        attempt = max(member.failures for member in failed)
+            return [self._wait(member, member.waits) for member in failed]
+        attempt = max(member.waits for member in failed)
         group = self._group(failed)
         leader = next(member for member in group if member in failed)
         stops = self._stop_group(group)
@@ -405,7 +408,6 @@ class Core:
         member.status = Status.RESTARTING
         member.generation += 1
         member.charged = True
-        attempt = max(1, attempt)
         delay_s = self.policy.backoff.nominal_s(attempt)
         return Later(member.key, member.generation, delay_s, attempt)
 
@@ -454,8 +456,9 @@ class Core:
         member.charged = False
         delay_s = 0.0
         if directive is Directive.RESTART_AFTER_BACKOFF:
-            delay_s = self.policy.backoff.nominal_s(member.failures)
-        return [Later(key, member.generation, delay_s, member.failures)]
+            member.waits += 1
+            delay_s = self.policy.backoff.nominal_s(member.waits)
+        return [Later(key, member.generation, delay_s, member.waits)]
 
     def on_retry(self, key: str, generation: int, now_s: float) -> list[Action]:
         """Decide when the time of a restart has come.

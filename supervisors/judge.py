@@ -65,8 +65,12 @@ class Judge:
         ended = Ended(slot.key, exit_, severity)
         return Judged(ended, slot.path, life.number, error, decided_by)
 
-    def is_gravest(self, entry: Exited) -> bool:
-        """Whether this end will end the supervisor, whatever else happens."""
+    def is_gravest(self, entry: Exited, *, booting: bool) -> bool:
+        """Whether this end must not wait for the start of another child.
+
+        While the supervisor boots, only a failure that stops the whole system: any other is
+        decided when all children are up, as if it had come a moment later.
+        """
         member = self._core.members.get(entry.slot.key)
         severity = self.judge(entry).ended.severity
         if severity is None or member is None:
@@ -74,7 +78,7 @@ class Judge:
         directive = member.directives[severity]
         if directive is Directive.SHUTDOWN:
             return True
-        return directive is Directive.ESCALATE and not member.temporary
+        return directive is Directive.ESCALATE and not (member.temporary or booting)
 
 
 def error_of(exit_: Exit, path: str) -> BaseException | None:

@@ -63,13 +63,13 @@ DIRECTIVES_DEFAULT: Final[Mapping[Severity, Directive]] = {
 class Backoff:
     """How long to wait before a restart.
 
-    The n-th failure in a row (n from 1) waits ``min(max_s, initial_s * factor ** (n - 1))``,
-    spread evenly over ``+- jitter`` of itself, and never more than ``max_s``. With the defaults:
-    1, 2, 4, ... 60 s, each +- 25 %.
+    The n-th wait in a row (n from 1) is ``min(max_s, initial_s * factor ** (n - 1))``, spread
+    evenly over ``+- jitter`` of itself, and never more than ``max_s``. With the defaults: 1, 2, 4,
+    ... 60 s, each +- 25 %. Failures that were restarted at once do not count.
 
     Attributes:
       initial_s: the first wait, in seconds, at least 0. Default 1.
-      factor: growth per failure in a row, at least 1. Default 2.
+      factor: growth per wait in a row, at least 1. Default 2.
       max_s: no wait is longer, jitter included. Default 60.
       jitter: half-width of the spread as a share of the wait, 0 to 1. Default 0.25.
       stable_s: a child that was up this long starts again at ``initial_s``. Default 60.
@@ -82,7 +82,7 @@ class Backoff:
     stable_s: float = 60.0
 
     def nominal_s(self, attempt: int) -> float:
-        """Return the wait before jitter for the ``attempt``-th failure in a row, from 1."""
+        """Return the ``attempt``-th wait in a row, from 1, before jitter."""
         if self.initial_s <= 0:
             return 0.0
         # log first: factor ** attempt overflows long before attempt does

@@ -114,7 +114,7 @@ class Starter:
     def _sibling_failed(self) -> Verdict:
         """A child that was up failed gravely while the next one started."""
         for entry in self._sup.inbox:
-            if isinstance(entry, Exited) and self._sup.judge.is_gravest(entry):
+            if isinstance(entry, Exited) and self._sup.judge.is_gravest(entry, booting=True):
                 entry.slot.life = None
                 error = self._sup.judge.judge(entry).error
                 assert error is not None, "only a failure raises the alarm"
@@ -142,6 +142,12 @@ class Starter:
             self.came_up(slot)
             return StartOutcome.UP
         return self._did_not_come_up(slot, life, report=report)
+
+    def is_disturbed_by(self, entry: Exited) -> bool:
+        """Whether a start that is waited for, of another child, has to be called off for this."""
+        if self.current in (None, entry.slot):
+            return False
+        return self._sup.judge.is_gravest(entry, booting=not self._sup.up)
 
     def _spawn(self, slot: Slot, life: Life) -> None:
         self._sup.nursery.start_soon(self._inhabit, slot, life, name=slot.path)

@@ -288,7 +288,7 @@ class SupervisorLife:
         self.inbox.append(entry)
         if isinstance(exit_, Failed) and not isinstance(exit_.error, Exception):
             self.fatal.append(exit_.error)
-        elif self.starter.current is not None and self.judge.is_gravest(entry):
+        elif self.starter.is_disturbed_by(entry):
             self.alarm = True
         elif self.duty.take(slot):
             return

@@ -151,7 +151,7 @@ def test_a_failed_restart_comes_back_behind_what_waits_and_costs_budget_again() 
     core = books(child("a"), restarts_max=2)
     crash(core, "a")
     (later,) = core.on_start_failed("a", MEDIUM)
-    assert later == decide.Later("a", core.members["a"].generation, 0.0, 2)
+    assert later == decide.Later("a", core.members["a"].generation, 0.0, 0)
     assert core.members["a"].status is decide.Status.RESTARTING
     assert core.window.used(1.0) == 1
     assert told(core.on_retry("a", later.generation, 1.0)) == ["StartChild a"]
@@ -467,7 +467,7 @@ def test_a_restart_that_fails_after_its_wait_waits_longer_and_costs_again() -> N
 
 def test_a_group_stops_at_once_and_waits_together_led_by_the_first_that_failed() -> None:
     core = books(child("a"), child("b"), child("c"), strategy=REST, policy=DEFAULT)
-    core.members["c"].failures = 2
+    core.members["c"].waits = 2
     actions = crash(core, "c", "b")
     assert told(actions)[2:] == ["Later b"]
     assert later_of(actions).attempt == 3  # the longest of those that failed
@@ -483,7 +483,7 @@ def test_a_group_that_waits_has_stopped_its_other_members() -> None:
 
 def test_each_of_several_children_waits_for_itself_under_one_for_one() -> None:
     core = books(child("a"), child("b"), policy=DEFAULT)
-    core.members["b"].failures = 1
+    core.members["b"].waits = 1
     waits = [action for action in crash(core, "a", "b") if isinstance(action, decide.Later)]
     assert [(wait.key, wait.delay_s) for wait in waits] == [("a", 1.0), ("b", 2.0)]
 
@@ -544,6 +544,18 @@ def test_a_stable_time_or_a_stop_through_the_api_forgives_earlier_failures() -> 
     core.terminated("a")
     core.up("a", 62.0)
     assert told(crash(core, "a", now_s=63.0))[-1] == "StartChild a"
+
+
+def test_failures_that_were_healed_at_once_do_not_lengthen_the_first_wait() -> None:
+    core = books(child("a"), restarts_max=99, policy=DEFAULT)
+    for second in range(3):
+        core.on_exits([decide.Ended("a", CRASH, LOW)], float(second))
+        core.up("a", float(second))
+    core.on_exits([decide.Ended("a", CRASH, MEDIUM)], 4.0)
+    assert core.members["a"].waits == 1
+    core.up("a", 5.0)
+    actions = core.on_exits([decide.Ended("a", CRASH, MEDIUM)], 6.0)
+    assert later_of(actions).delay_s == 2.0
 
 
 def test_restarts_that_fail_are_no_progress_either() -> None:

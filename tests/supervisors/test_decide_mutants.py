@@ -61,7 +61,7 @@ MUTANTS = {
     "the mildest decides": ("GRAVITY[directive] > GRAVITY[worst[0]]", "False"),
     "an escalation keeps its severity": ("severity.lowered()", "severity"),
     "failures are never forgiven": (
-        "            member.failures = 0\n        if end",
+        "            member.failures = member.waits = 0\n        if end",
         "            pass\n        if end",
     ),
     "the shell forgives on every stop": ("return self.stopped(key)\n", "return False\n"),
@@ -76,7 +76,7 @@ MUTANTS = {
         "for member in group if member in failed",
         "for member in reversed(group) if member in failed",
     ),
-    "a group waits the shortest time": ("max(member.failures for", "min(member.failures for"),
+    "a group waits the shortest time": ("max(member.waits for", "min(member.waits for"),
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
@@ -15,7 +14,6 @@ from tests.supervisors.fakes import (
     CRITICAL,
     HIGH,
     LOW,
-    MEDIUM,
     PASS_ON,
     Boom,
     Trial,
@@ -153,12 +151,9 @@ async def test_a_stop_calls_off_a_slow_start_at_once(depth: int) -> None:
 
 
 @at_any_depth
-@pytest.mark.parametrize("severity", [HIGH, CRITICAL])
-async def test_a_grave_failure_of_a_sibling_calls_off_a_slow_first_start(
-    depth: int, severity: object
-) -> None:
+async def test_a_failure_that_stops_the_system_calls_off_a_slow_first_start(depth: int) -> None:
     trial = Trial(depth)
-    boom = Boom("a", severity)  # type: ignore[arg-type]
+    boom = Boom("a", CRITICAL)
 
     async def fail_soon(actor: Worker) -> None:
         async def soon() -> None:
@@ -173,8 +168,40 @@ async def test_a_grave_failure_of_a_sibling_calls_off_a_slow_first_start(
     assert 1.0 == trio.current_time()
     failed = start_failure(trial, error)
     assert [boom] == roots(failed)
-    assert (CRITICAL if severity is CRITICAL else MEDIUM) is failed.severity
+    assert CRITICAL is failed.severity
     assert not any(line.startswith("b") for line in trial.diary)
+
+
+async def test_a_failure_during_the_first_start_escalates_as_it_would_a_moment_later() -> None:
+    trial = Trial(0)
+    boom = Boom("a", HIGH)
+
+    async def fail_soon(actor: Worker) -> None:
+        async def soon() -> None:
+            await trio.sleep(1.0)
+            raise boom
+
+        actor.context.start_soon(soon)
+
+    error = await trial.failure(
+        trial.child("a", started=fail_soon), trial.child("b", started=sleeping(20.0))
+    )
+    assert 20.0 == trio.current_time()
+    assert isinstance(error, SupervisorFailed)
+    assert GaveUpWhy.ESCALATED is error.why
+    assert [boom] == roots(error)
+
+
+async def test_an_actor_that_fails_in_the_moment_it_is_up_has_started_all_the_same() -> None:
+    trial = Trial(0)
+
+    async def fail_at_once(actor: Worker) -> None:
+        trial.do("a", raising(Boom("a", LOW)))
+
+    async with trial.running(trial.child("a", started=once(fail_at_once))):
+        await trio.sleep(1.0)
+        assert 2 == trial.incarnations("a")
+        assert not trial.of(ActorStartFailed)
 
 
 @at_any_depth
@@ -204,7 +231,7 @@ async def test_all_that_failed_during_the_first_start_comes_out_with_the_gravest
 ) -> None:
     trial = Trial(depth)
     gate = trio.Event()
-    errors = {"a": Boom("a", LOW), "b": Boom("b", HIGH), "c": Boom("c", LOW)}
+    errors = {"a": Boom("a", LOW), "b": Boom("b", CRITICAL), "c": Boom("c", LOW)}
 
     def failing(name: str) -> object:
         async def start(actor: Worker) -> None:
