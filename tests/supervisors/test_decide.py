@@ -34,7 +34,7 @@ def child(
         restart=restart,
         significant=significant,
         directives={},
-        budget=None if budget is None else decide.Window(budget),
+        budget=None if budget is None else vars(decide)["Window"](budget),
         exhausted=exhausted,
     )
 
