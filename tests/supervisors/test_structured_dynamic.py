@@ -252,6 +252,32 @@ async def test_clean_ups_that_fail_together_all_come_out(depth: int) -> None:
 
 
 @at_any_depth
+async def test_children_that_failed_in_the_pass_of_the_stop_come_out_and_were_not_asked(
+    depth: int,
+) -> None:
+    asked: set[bool] = set()
+    for passes in range(6):
+        trial, gate = Trial(depth), trio.Event()
+        booms = [Boom(f"s{n}", HIGH) for n in range(3)]
+        with pytest.raises(ExceptionGroup) as caught:
+            async with trial.running_tree(feeds(trial)) as system:
+                await start(trial, 3)
+                for boom in booms:
+                    trial.do(boom.name, raising_when(gate, boom))
+                await wait_all_tasks_blocked()
+                gate.set()
+                for _ in range(passes):
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                system.stop()
+        assert set(booms) == set(leaves(caught.value)), passes
+        assert 3 == len(leaves(caught.value)), passes
+        proofs = [event.proof for event in trial.of(ChildStopped) if event.path == trial.path]
+        asked |= {proof.asked for proof in proofs}
+        assert {1} == set(trial.ups.values())
+    assert False in asked  # found dead; deeper down the request comes too late for all
+
+
+@at_any_depth
 async def test_after_a_restart_of_the_supervisor_the_old_children_are_gone_at_once(
     depth: int,
 ) -> None:
