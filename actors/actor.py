@@ -14,6 +14,7 @@ never runs itself: see `incarnation.py` for its life and `ringfence.supervisors`
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import inspect
 import sys
@@ -26,7 +27,7 @@ import trio
 from attrs import frozen
 
 from ringfence.actors.address import Ref
-from ringfence.actors.lifecycle import NORMAL
+from ringfence.actors.lifecycle import NORMAL, Exit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from ringfence.actors.address import Name
     from ringfence.actors.incarnation import Incarnation
-    from ringfence.actors.lifecycle import Exit, Normal, Shutdown
+    from ringfence.actors.lifecycle import Normal, Shutdown
     from ringfence.actors.timers import Timer
 
 M = TypeVar("M")
@@ -208,7 +209,14 @@ class Context(Generic[M_contra]):
         self._life.start_soon(fn, args)
 
     def stop(self, reason: Exit = NORMAL) -> None:
-        """End this actor after the current message, with ``reason`` (default `Normal`)."""
+        """End this actor after the current message, with ``reason`` (default `Normal`).
+
+        Raises:
+          TypeError: ``reason`` is no exit.
+        """
+        if not isinstance(reason, Exit):
+            msg = f"reason={reason!r}: an actor ends with Normal(), Shutdown() or Failed(error)"
+            raise TypeError(msg)
         self._life.leave(reason)
 
     @property
@@ -222,13 +230,25 @@ class Context(Generic[M_contra]):
 
 
 def attach(actor: Actor[typing.Never], context: Context[typing.Never]) -> None:
-    """Give an actor its context, even a frozen one."""
+    """Give an actor its context, even a frozen one.
+
+    Raises:
+      ValueError: it has one: two incarnations cannot be one object.
+    """
+    try:
+        other = _CONTEXT.__get__(actor)
+    except AttributeError:
+        other = None
+    if isinstance(other, Context):
+        msg = f"{context.path} got an object that {other.path} uses: build a new one each time"
+        raise ValueError(msg)
     _CONTEXT.__set__(actor, context)
 
 
 def detach(actor: Actor[typing.Never]) -> None:
     """Take an actor's context away: its incarnation has ended, and nothing may outlive it."""
-    _CONTEXT.__delete__(actor)
+    with contextlib.suppress(AttributeError):  # its own code may have deleted it
+        _CONTEXT.__delete__(actor)
 
 
 _CONTEXT = Actor.__dict__["context"]  # the slot: a frozen subclass refuses ordinary assignment

@@ -67,8 +67,8 @@ class Ref(Generic[M_contra]):
             normal.append(message)
             task = box.parked
             if task is not None:
+                reschedule(task)  # first: outside of the loop it raises, and the task sleeps on
                 box.parked = None
-                reschedule(task)
         else:
             box.put(message)
 

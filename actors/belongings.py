@@ -12,7 +12,6 @@ import trio
 
 from ringfence.actors.actor import Terminated
 from ringfence.actors.address import Ref
-from ringfence.actors.errors import MailboxFull, MessageRefused
 from ringfence.actors.events import DeadLetterWhy
 from ringfence.actors.lifecycle import Failed
 
@@ -81,7 +80,7 @@ class Belongings:
     def _tell_self(self, message: object) -> None:
         try:
             Ref[object](self._box).tell(message)
-        except (MailboxFull, MessageRefused) as error:
+        except Exception as error:  # noqa: BLE001 - a mailbox's own `key` may fail, in no task of ours
             self._box.bury(message, DeadLetterWhy.FULL, error)
 
     def watch(self, ref: Ref[object]) -> None:
@@ -100,6 +99,7 @@ class Belongings:
     def unwatch(self, ref: Ref[object]) -> None:
         """See `Context.unwatch`."""
         box = self._kernel.box(ref.path)
+        self._watching.discard(box)
         if box.watchers is not None:
             box.watchers.pop(self._box, None)
 

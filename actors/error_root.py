@@ -196,6 +196,14 @@ def _rebuilt(cls: type[ErrorT], args: tuple[object, ...]) -> ErrorT:
     return error
 
 
+def text_of(error: BaseException) -> str:
+    """Return the text of an error; one whose class cannot make it must not hide what happened."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 somebody else's class
+        return "(its text cannot be made)"
+
+
 def _sendable(root: BaseException) -> dict[int, tuple[BaseException, BaseException]]:
     """Find every error reachable from root, each with what may be sent in its place."""
     found = {id(root): (root, root)}
@@ -215,7 +223,7 @@ def _portable(error: BaseException) -> BaseException:
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301 only bytes written on this very line
     except Exception:  # noqa: BLE001 whatever a foreign class raises, the answer is the same
-        return ForeignError(f"{type(error).__module__}.{type(error).__qualname__}", str(error))
+        return ForeignError(f"{type(error).__module__}.{type(error).__qualname__}", text_of(error))
     return error
 
 

@@ -41,6 +41,8 @@ from ringfence.actors.lifecycle import (
     Exit,
     Failed,
     Killed,
+    Normal,
+    Shutdown,
     Trigger,
     move,
 )
@@ -223,6 +225,9 @@ class Incarnation:
         try:
             with cleanup:
                 answer = await self.actor.stopping(reason)
+                if not isinstance(answer, Normal | Shutdown | None):
+                    msg = f"stopping() returned {answer!r}: return Normal(), Shutdown() or nothing"
+                    raise TypeError(msg)
                 if answer is not None and not isinstance(reason, Failed):
                     self.leaving = answer
         except BaseException as error:  # noqa: BLE001 - sorted out, nothing is dropped
@@ -454,7 +459,7 @@ class Incarnation:
         begins in user code: our frames say nothing, and would keep the actor alive in a cycle.
         """
         if error.__traceback__ is not None:
-            error.__traceback__ = error.__traceback__.tb_next
+            error.with_traceback(error.__traceback__.tb_next)  # frozen ones refuse assignment
         resumed = self.terms.may_resume is not None and self.terms.may_resume(error)
         if isinstance(message, Asking):
             message.refuse(ActorCrashed(path=self.box.path, cause=error))

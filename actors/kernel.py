@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from ringfence.actors.address import Ref
-from ringfence.actors.errors import MailboxFull
 from ringfence.actors.events import DeadLetter, DeadLetterWhy, EventStream
 from ringfence.actors.mailbox import Mailbox, MailboxSpec
 from ringfence.actors.pace import Pace
@@ -42,6 +41,7 @@ class Kernel:
         "boxes",
         "controls",
         "dead_letter_count",
+        "ending",
         "events",
         "forced_stops",
         "incarnations",
@@ -60,6 +60,7 @@ class Kernel:
         self._hints: dict[str, str | None] = {}  # finding one takes milliseconds: not per message
         self._buried: deque[Kept] = deque(maxlen=DEAD_LETTERS_KEPT_MAX)
         self.dead_letter_count = 0
+        self.ending = False  # the whole tree stops: who has ended will not be back
         self.forced_stops = 0  # children that were cancelled because their grace was over
         self._topics: dict[type, dict[Mailbox, int]] = {}
         self._subscriptions = 0
@@ -173,8 +174,8 @@ class Kernel:
         for ref in self._topic_cache.get(message.__class__) or self._subscribers(message.__class__):
             try:
                 ref.tell(message)
-            except MailboxFull as full:
-                self.box(ref.path).bury(message, DeadLetterWhy.FULL, full)
+            except Exception as error:  # noqa: BLE001 - full, or its `key` failed: not our publisher's
+                self.box(ref.path).bury(message, DeadLetterWhy.FULL, error)
 
     def _subscribers(self, cls: type) -> tuple[Ref[object], ...]:
         since: dict[Mailbox, int] = {}

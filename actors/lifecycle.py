@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
+from ringfence.actors.error_root import text_of
 from ringfence.actors.errors import IllegalTransition
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class Failed:
     error: BaseException = field(eq=False)
 
     def __str__(self) -> str:
-        return f"{type(self.error).__name__}: {self.error}"
+        return f"{type(self.error).__name__}: {text_of(self.error)}"
 
 
 Exit = Normal | Shutdown | Killed | Failed

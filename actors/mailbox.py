@@ -342,8 +342,8 @@ class Mailbox:
         """Wake the actor if it sleeps. Exactly one reschedule per park."""
         task = self.parked
         if task is not None:
+            reschedule(task)  # first: outside of the loop it raises, and the task sleeps on
             self.parked = None
-            reschedule(task)
 
     async def park(self) -> None:
         """Sleep until something is put in."""

@@ -97,9 +97,9 @@ class Asking:
     def answer(self, outcome: Value[object] | Error) -> None:
         """Give the asker the actor's answer; drop it silently if the asker is gone."""
         if self.state is PortState.WAITING:
+            reschedule(self.task, outcome)  # first: outside of the loop it raises
             self.state = PortState.ANSWERED
             self.box.pending.discard(self)
-            reschedule(self.task, outcome)
         elif self.state is PortState.ANSWERED:
             raise ReplyTwice(path=self.box.path, question=self.question)
 

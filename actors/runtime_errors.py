@@ -13,7 +13,7 @@ from typing import Self
 from attrs import frozen
 from typing_extensions import override
 
-from ringfence.actors.error_root import Severity, TradingError
+from ringfence.actors.error_root import Severity, TradingError, text_of
 from ringfence.actors.market_errors import (
     ConfigurationError,
     InvalidStateError,
@@ -421,7 +421,8 @@ class SupervisorFailed(ExceptionGroup[Exception], SupervisionError):
 
 
 def _described(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    text = text_of(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _name_of(question: object) -> str:

@@ -30,7 +30,7 @@ FRAMES_MAX: Final = 1000
 
 def described(error: BaseException) -> str:
     """Return an exception in one line."""
-    text = str(error).partition("\n")[0]
+    text = text_of(error).partition("\n")[0]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

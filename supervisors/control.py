@@ -12,7 +12,7 @@ from attrs import frozen
 
 from ringfence.actors.address import Ref
 from ringfence.actors.errors import ActorKilled, ChildRefused, StartFailed
-from ringfence.actors.lifecycle import KILLED, SHUTDOWN
+from ringfence.actors.lifecycle import KILLED, SHUTDOWN, Failed
 from ringfence.supervisors.child import Call, StartOutcome
 from ringfence.supervisors.decide import Refusal, Status
 from ringfence.supervisors.spec import Child, DynamicSupervisor, Spec, SupervisorSpec
@@ -268,13 +268,12 @@ class SupervisorRef:
                 assert slot.life is not None, "it is up"
                 call.finish(ChildUp(ref, slot.life.info))
             case StartOutcome.IGNORED:
-                if life.dynamic or life.core.members[slot.key].temporary:
-                    life.forget(slot, SHUTDOWN, spec_too=True)
+                life.settle_ignored(slot)
                 call.finish(ChildUp(ref, ignored=True))
             case StartOutcome.FAILED | StartOutcome.CALLED_OFF:
                 error = slot.error
-                if not keep_failed:
-                    life.forget(slot, SHUTDOWN, spec_too=True)
+                ended = SHUTDOWN if error is None else Failed(error)
+                life.forget(slot, ended, spec_too=not keep_failed)
                 if isinstance(error, Exception):
                     raise StartFailed(path=slot.path, cause=error)
                 if error is not None:
@@ -302,7 +301,8 @@ def _not_found(life: SupervisorLife, key: str) -> Refusal:
 
 def _info(life: SupervisorLife, slot: Slot) -> ChildInfo:
     running = slot.life is not None and slot.life.exit is None and slot.life.up
-    status = life.core.members[slot.key].status
+    member = life.core.members.get(slot.key)  # none: temporary, ended just now
+    status = Status.STOPPED if member is None else member.status
     if slot.life is not None and not running:
         status = Status.RESTARTING  # it ended just now, or starts just now
     return ChildInfo(

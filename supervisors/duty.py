@@ -77,7 +77,7 @@ class Duty:
         slot.error = None
         try:
             successor = slot.life = self._sup.starter.build(slot)
-        except Exception as error:  # noqa: BLE001 - a constructor that fails is a failed start
+        except BaseException as error:  # noqa: BLE001 - a constructor that fails is a failed start
             self._sup.starter.failed(slot, error)
             actions[:] = self._sup.on_failed_restart(slot)
             return None

@@ -133,7 +133,7 @@ class Starter:
         context = self._context.copy()
         try:
             life = slot.life = context.run(self.build, slot)
-        except Exception as error:  # noqa: BLE001 - a constructor that fails is a failed start
+        except BaseException as error:  # noqa: BLE001 - a constructor that fails is a failed start
             return self.failed(slot, error, report=report)
         context.run(self._spawn, slot, life)
         if not life.up:
@@ -223,8 +223,14 @@ class Starter:
                 await trio.lowlevel.checkpoint_if_cancelled()
 
     async def _wind_up(self, slot: Slot, life: Life) -> Life | None:
-        await life.wind_up()
-        return await self._sup.duty.succession(slot)
+        try:
+            await life.wind_up()
+            return await self._sup.duty.succession(slot)
+        except BaseException as error:
+            if life.exit is None:
+                raise
+            self._sup.fail(error)  # the child has ended: nobody else would hear of it
+            return None
 
     def refresh_context(self) -> None:
         """Let the next incarnation in this task begin with the context variables of a new task."""

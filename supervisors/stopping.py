@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from ringfence.actors.events import ChildStopFailed, StopOverdue
+from ringfence.actors.events import ChildStopFailed, DeadLetterWhy, StopOverdue
 from ringfence.actors.lifecycle import KILLED, SHUTDOWN, Failed
 from ringfence.supervisors.child import Exited
 from ringfence.supervisors.incident import ChildStopped, StopProof
@@ -60,6 +60,8 @@ class Stopper:
 
     async def stop_all(self) -> None:
         """Stop everything in reverse start order; dynamic children all at once (R13, R16)."""
+        if "/" not in self._sup.path:  # the root: nobody would start anything again
+            self._sup.kernel.ending = True
         if self._sup.dynamic:
             await self._stop_dynamic()
             return
@@ -156,6 +158,9 @@ class Stopper:
             left_behind=self._left_behind(slot),
         )
         self._sup.emit(ChildStopped, proof=proof)
+        if self._sup.kernel.ending:  # a sibling that still runs must not wait for it
+            cause = exit_.error if isinstance(exit_, Failed) else None
+            self._sup.kernel.close_below(slot.path, DeadLetterWhy.STOPPED, cause)
         return proof
 
     def _answered_well(self, slot: Slot, exit_: Exit) -> bool:

@@ -203,6 +203,11 @@ class SupervisorLife:
             self.leaving = reason
             self.wake()
 
+    def fail(self, error: BaseException) -> None:
+        """End with an error of its own: stop the children in order, then fail."""
+        self._errors.append(error)
+        self.leave(SHUTDOWN)
+
     def call_off(self) -> None:
         """End its start: stop what was started, in reverse order."""
         self.leave(SHUTDOWN)
@@ -425,8 +430,8 @@ class SupervisorLife:
 
     def settle_ignored(self, slot: Slot) -> None:
         """An ignored child keeps its spec unless it is temporary or dynamic (R5)."""
-        if self.core.members[slot.key].temporary or self.dynamic:
-            self.forget(slot, SHUTDOWN, spec_too=True)
+        forgotten = self.core.members[slot.key].temporary or self.dynamic
+        self.forget(slot, SHUTDOWN, spec_too=forgotten)
 
     def _schedule(self, later: Later) -> None:
         """Bring a restart back: at once behind what waits, or after its delay (R9)."""
