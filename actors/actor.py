@@ -27,7 +27,7 @@ import trio
 from attrs import frozen
 
 from ringfence.actors.address import Ref
-from ringfence.actors.lifecycle import NORMAL, Exit
+from ringfence.actors.lifecycle import NORMAL, required_exit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from ringfence.actors.address import Name
     from ringfence.actors.incarnation import Incarnation
-    from ringfence.actors.lifecycle import Normal, Shutdown
+    from ringfence.actors.lifecycle import Exit, Normal, Shutdown
     from ringfence.actors.timers import Timer
 
 M = TypeVar("M")
@@ -214,10 +214,7 @@ class Context(Generic[M_contra]):
         Raises:
           TypeError: ``reason`` is no exit.
         """
-        if not isinstance(reason, Exit):
-            msg = f"reason={reason!r}: an actor ends with Normal(), Shutdown() or Failed(error)"
-            raise TypeError(msg)
-        self._life.leave(reason)
+        self._life.leave(required_exit(reason))
 
     @property
     def log(self) -> structlog.typing.FilteringBoundLogger:
@@ -241,7 +238,7 @@ def attach(actor: Actor[typing.Never], context: Context[typing.Never]) -> None:
         other = None
     if isinstance(other, Context):
         msg = f"{context.path} got an object that {other.path} uses: build a new one each time"
-        raise ValueError(msg)
+        raise ValueError(msg)  # noqa: TRY004 - its type is right
     _CONTEXT.__set__(actor, context)
 
 

@@ -25,13 +25,7 @@ from trio.lowlevel import enable_ki_protection
 from ringfence.actors.actor import Context, Ignore, Info, attach, detach
 from ringfence.actors.background import Background
 from ringfence.actors.belongings import Belongings
-from ringfence.actors.errors import (
-    ActorCrashed,
-    ActorDown,
-    Hung,
-    NoReply,
-    StartTimeout,
-)
+from ringfence.actors.errors import ActorCrashed, ActorDown, Hung, NoReply, StartTimeout
 from ringfence.actors.events import ActorEnded, ActorResumed, ActorStarted, DeadLetterWhy
 from ringfence.actors.lifecycle import (
     KILLED,
@@ -41,10 +35,9 @@ from ringfence.actors.lifecycle import (
     Exit,
     Failed,
     Killed,
-    Normal,
-    Shutdown,
     Trigger,
     move,
+    required_wish,
 )
 from ringfence.actors.message import ENVELOPES, Asking, Latest, PortState, plain
 from ringfence.actors.outcomes import (
@@ -224,10 +217,7 @@ class Incarnation:
         self.cleanup = cleanup = trio.CancelScope(shield=True, deadline=deadline_s)
         try:
             with cleanup:
-                answer = await self.actor.stopping(reason)
-                if not isinstance(answer, Normal | Shutdown | None):
-                    msg = f"stopping() returned {answer!r}: return Normal(), Shutdown() or nothing"
-                    raise TypeError(msg)
+                answer = required_wish(await self.actor.stopping(reason))
                 if answer is not None and not isinstance(reason, Failed):
                     self.leaving = answer
         except BaseException as error:  # noqa: BLE001 - sorted out, nothing is dropped

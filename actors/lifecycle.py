@@ -119,6 +119,31 @@ class Failed:
 Exit = Normal | Shutdown | Killed | Failed
 """How an incarnation ended. OTP's exit reasons: normal, shutdown, killed, anything else."""
 
+
+def required_wish(answer: object) -> Normal | Shutdown | None:
+    """Return what ``stopping()`` answered.
+
+    Raises:
+      TypeError: it is no exit that an actor may wish for.
+    """
+    if isinstance(answer, Normal | Shutdown | None):
+        return answer
+    msg = f"stopping() returned {answer!r}: return Normal(), Shutdown() or nothing"
+    raise TypeError(msg)
+
+
+def required_exit(reason: object) -> Exit:
+    """Return what an actor wants to end with.
+
+    Raises:
+      TypeError: it is no exit.
+    """
+    if isinstance(reason, Exit):
+        return reason
+    msg = f"reason={reason!r}: an actor ends with Normal(), Shutdown() or Failed(error)"
+    raise TypeError(msg)
+
+
 NORMAL: Final = Normal()
 SHUTDOWN: Final = Shutdown()
 KILLED: Final = Killed()

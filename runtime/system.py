@@ -71,6 +71,11 @@ class System:
         """Return the handle on a supervisor by its path; default: the root."""
         return SupervisorRef(self.kernel, path or self.tree.id)
 
+    @property
+    def failed(self) -> bool:
+        """Whether the tree has ended with a failure."""
+        return isinstance(self._root.exit, Failed)
+
     def stop(self, reason: str = "asked to") -> None:
         """Stop the tree in reverse start order. Returns at once; the first reason stands."""
         if self._root.leaving is None and self._root.exit is None:
@@ -184,6 +189,8 @@ async def open_system(
             nursery.start_soon(_run_and_end, system, nursery.cancel_scope, failure)
             await system.wait_started()
             await trio.lowlevel.checkpoint()
+            if system.failed:
+                await trio.sleep_forever()  # its failure is on the way, and cancels this
             yield system
             system.stop("the block is left")
     except BaseExceptionGroup as group:

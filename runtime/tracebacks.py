@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from ringfence.actors.error_root import text_of
 from ringfence.actors.errors import Problem
 
 if TYPE_CHECKING:

@@ -34,16 +34,7 @@ from ringfence.actors.events import (
 )
 from ringfence.actors.lifecycle import KILLED, SHUTDOWN, Exit, Failed, Killed
 from ringfence.actors.outcomes import cancelled_from_outside, split_cancelled, stray
-from ringfence.supervisors.child import (
-    Call,
-    Exited,
-    Host,
-    Life,
-    Retry,
-    Slot,
-    StartOutcome,
-    Verdict,
-)
+from ringfence.supervisors.child import Call, Exited, Host, Life, Retry, Slot, StartOutcome, Verdict
 from ringfence.supervisors.decide import (
     Action,
     Core,
