@@ -9,53 +9,41 @@ for the process (signal handlers, the set-up of the log) it takes back at the en
 
 from __future__ import annotations
 
-import math
 import sys
 from collections import deque
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
 import trio
-from attrs import frozen
 
-from ringfence.actors.errors import GaveUpWhy, Problem, Severity, SupervisorFailed
+from ringfence.actors.errors import GaveUpWhy, Severity, SupervisorFailed
 from ringfence.actors.events import SystemStopping
 from ringfence.actors.kernel import Kernel
 from ringfence.runtime.dump import dump
 from ringfence.runtime.exits import Ending, ExitCode, holds, not_clean, severity_of
 from ringfence.runtime.notify import Notifier
-from ringfence.runtime.observe.log import LEVELS, EventLog, LogOptions
+from ringfence.runtime.observe.log import EventLog, LogOptions
+from ringfence.runtime.options import Options, problems_of
 from ringfence.runtime.report import report
 from ringfence.runtime.signals import Signals
 from ringfence.runtime.stall import StallWatch
 from ringfence.runtime.system import System
 from ringfence.runtime.tracebacks import described, problems_text, running_text
-from ringfence.supervisors.checks import number, shown
 from ringfence.supervisors.incident import ChildStopped
 from ringfence.supervisors.tree import check
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
     from types import FrameType
 
     from ringfence.actors.events import Event
+    from ringfence.runtime.options import Emergency
     from ringfence.supervisors.incident import StopProof
     from ringfence.supervisors.spec import SupervisorSpec
-
-    Emergency = Callable[[SupervisorFailed], Awaitable[bool]]
 
 EMERGENCY_S: Final = 30.0
 UNCLEAN_KEPT_MAX: Final = 100
 LOG: Final = LogOptions()
-
-
-@frozen(kw_only=True)
-class _Options:
-    emergency: Emergency | None
-    emergency_s: float
-    for_s: float | None
-    log: LogOptions | None
-    listen: tuple[Callable[[Event], None], ...]
 
 
 def run(
@@ -67,16 +55,16 @@ def run(
     log: LogOptions | None = LOG,
     listen: Sequence[Callable[[Event], None]] = (),
 ) -> ExitCode:
-    """Run ``tree`` as the main process until it ends. Raises nothing; prints why it failed.
+    """Run ``tree`` as the main process until it ends; print why if that was not well.
 
     The first SIGINT or SIGTERM stops the tree in order, a second one cancels everything now,
     SIGHUP writes the tree and the stacks of all tasks to stderr.
 
     Args:
       tree: what to run.
-      emergency: called once after a failure of severity CRITICAL, before the tree is stopped; it
-        closes positions and returns whether it has *verified* that there are none. ``None``: no
-        such failure ends verified flat.
+      emergency: an async function, called once after a failure of severity CRITICAL, before the
+        tree is stopped; it closes positions and returns whether it has *verified* that there are
+        none. ``None``: no such failure ends verified flat.
       emergency_s: seconds it may take. Default 30.
       for_s: stop in order after this many seconds. Default ``None``: run until told to stop.
       log: how to log to stderr; ``None``: not at all.
@@ -86,13 +74,17 @@ def run(
       The exit code, also as a number: 0 stopped as asked and clean; 1 a failure ended it; 2 the
       tree or an option is wrong, nothing was started; 3 emergency shutdown, verified flat; 4
       emergency shutdown, not verified flat; 130 forced.
+
+    Raises:
+      RuntimeError: it is called inside a running trio program: `run_async` is for that.
     """
-    options = _Options(
-        emergency=emergency, emergency_s=emergency_s, for_s=for_s, log=log, listen=tuple(listen)
+    if trio.lowlevel.in_trio_run():
+        msg = "use `await run_async(tree)` inside a running trio program"
+        raise RuntimeError(msg)
+    options = Options(
+        emergency=emergency, emergency_s=emergency_s, for_s=for_s, log=log, listen=listen
     )
-    problems = [*check(tree), *_option_problems(options)]
-    if problems:
-        _say(problems_text(problems, "the tree"))
+    if _refuses(tree, options):
         return ExitCode.REFUSED
     try:
         ending = trio.run(_Main(tree, options).run)
@@ -101,6 +93,15 @@ def run(
     if ending.code is not ExitCode.CLEAN:
         _say(report(ending, tree))
     return ending.code
+
+
+def _refuses(tree: SupervisorSpec, options: Options) -> bool:
+    """Tell all that is wrong with the tree and the options; say whether there is anything."""
+    found = {"the tree": check(tree), "the options": list(problems_of(options))}
+    where = " and ".join(what for what, problems in found.items() if problems)
+    if where:
+        _say(problems_text([one for problems in found.values() for one in problems], where))
+    return bool(where)
 
 
 def _say(text: str) -> None:
@@ -116,26 +117,10 @@ def _busy(frame: FrameType | None) -> None:
     _say(f"running now\n{running_text(frame)}")
 
 
-def _option_problems(options: _Options) -> list[Problem]:
-    problems = []
-    emergency_s = number(options.emergency_s)
-    if emergency_s is None or not 0 < emergency_s < math.inf:
-        rule, fix = "must be a finite number of seconds above 0", "write emergency_s=30.0"
-        problems.append(Problem("emergency_s", shown(options.emergency_s), rule, fix))
-    for_s = number(options.for_s)
-    if options.for_s is not None and (for_s is None or for_s <= 0):
-        rule, fix = "must be a number of seconds above 0", "leave it out to run on"
-        problems.append(Problem("for_s", shown(options.for_s), rule, fix))
-    if options.log is not None and options.log.level not in LEVELS:
-        rule, fix = "must be a level", f"write one of {', '.join(LEVELS)}"
-        problems.append(Problem("log.level", shown(options.log.level), rule, fix))
-    return problems
-
-
 class _Main:
     """One run: what happens around the system, and what is known of its end."""
 
-    def __init__(self, tree: SupervisorSpec, options: _Options) -> None:
+    def __init__(self, tree: SupervisorSpec, options: Options) -> None:
         self._tree = tree
         self._options = options
         self._system: System
