@@ -51,6 +51,7 @@ class Belongings:
         if not delay_s >= 0:
             msg = f"delay_s={delay_s!r}: a delay is 0 seconds or more"
             raise ValueError(msg)
+        self._box.require_admitted(message)
 
         def due() -> None:
             self._swept().discard(timer)
@@ -65,6 +66,7 @@ class Belongings:
         if not 0 < period_s < math.inf:
             msg = f"period_s={period_s!r}: a period is a finite number of seconds above 0"
             raise ValueError(msg)
+        self._box.require_admitted(message)
         first_s = trio.current_time() + period_s
         timer = self._kernel.timers.call_every(first_s, period_s, lambda: self._tell_self(message))
         self._swept().add(timer)
@@ -105,7 +107,7 @@ class Belongings:
 
     def subscribe(self, topic: type) -> None:
         """See `Context.subscribe`."""
-        self._require_accepted(topic, "subscribe to")
+        self._require_accepted(_class(topic), "subscribe to")
         self._topics.add(topic)
         self._kernel.subscribe(self._box, topic)
 
@@ -122,3 +124,10 @@ class Belongings:
                 f"add {topic.__name__} to the union in its Actor[...]"
             )
             raise TypeError(msg)
+
+
+def _class(topic: object) -> type:
+    if isinstance(topic, type):
+        return topic
+    msg = f"topic={topic!r}: a topic is a class of messages"
+    raise TypeError(msg)

@@ -86,13 +86,21 @@ class Kernel:
             self._hints.clear()
         return box
 
-    def retire(self, path: str) -> None:
-        """Forget an address that may never be used again, unless somebody has a handle on it."""
+    def retire(self, path: str, *, count_too: bool = True) -> None:
+        """Forget an address that may never be used again, and all below it.
+
+        A mailbox stays as long as somebody has a handle on it. ``count_too``: of incarnations.
+        """
         self._hints.clear()
-        box = self.boxes.pop(path, None)
-        if box is not None:
-            self._vacant[path] = box
-        self.incarnations.pop(path, None)
+        for box in self._below(path):
+            self._vacant[box.path] = self.boxes.pop(box.path)
+        if count_too:
+            self.incarnations.pop(path, None)
+        if path in self.controls:
+            inside = f"{path}/"
+            for name in [name for name in self.controls if name.startswith(inside)]:
+                del self.controls[name]
+            del self.controls[path]
 
     def ref(self, name: Name[object] | str) -> Ref[object]:
         """Return the handle on an address."""

@@ -203,7 +203,13 @@ def address(
 
     A question object that may still be answered for an earlier ``ask`` is copied first, so that
     two askers never share a port and a late reply can never answer the wrong one.
+
+    Raises:
+      TypeError: it is no question.
     """
+    if not isinstance(question, Ask):
+        msg = f"{question!r} is no question: ask an object of a class that derives from Ask[...]"
+        raise TypeError(msg)
     before = port_of(question)
     if before is not None and before.may_still_be_answered():
         question = copy.copy(question)

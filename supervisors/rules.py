@@ -115,10 +115,15 @@ class Rule:
         return (
             (self.recent_failures is None or recent_failures in self.recent_failures)
             and (self.component is None or fnmatchcase(component, self.component))
-            and (
-                self.status_code is None or getattr(error, "status_code", None) in self.status_code
-            )
+            and (self.status_code is None or _status_of(error) in self.status_code)
         )
+
+
+def _status_of(error: Exception) -> object:
+    try:
+        return getattr(error, "status_code", None)
+    except Exception:  # noqa: BLE001 - a property of somebody else's class
+        return None
 
 
 def _can_match(item: object) -> bool:
@@ -353,7 +358,7 @@ DEFAULT_RULES = Rules(
             Kind.UNKNOWN,
             final=True,  # the supervisor has judged its children and states the result
         ),
-        Rule("child refused", errors.ChildRefused, Severity.LOW, Kind.BUSINESS),
+        Rule("child refused", errors.ChildRefused, Severity.HIGH, Kind.BUSINESS),
         Rule("hung", errors.Hung, Severity.MEDIUM, Kind.TIMEOUT),
         Rule("start timeout", errors.StartTimeout, Severity.MEDIUM, Kind.TIMEOUT),
         Rule("stop overdue", errors.StopOverdue, Severity.MEDIUM, Kind.TIMEOUT),

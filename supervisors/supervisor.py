@@ -8,8 +8,7 @@ supervisor anyway.
 
 Ends of children are collected in the inbox by the children's own last act, and decided one pass
 of the scheduler later: all that ended in one pass are there then, and are decided together
-(unless the policy says one by one, as OTP does).
-Who decides: this task; or, if it sleeps, a child on duty (see `duty.py`).
+(one by one if the policy says so): by this task or, if it sleeps, a child on duty (`duty.py`).
 """
 
 from __future__ import annotations
@@ -114,6 +113,7 @@ class SupervisorLife:
         self._outcome = Verdict(None)
         self._errors: list[BaseException] = []
         static = spec if isinstance(spec, Supervisor) else None
+        self._lasting = {child.id for child in static.children} if static else frozenset()
         self.core = Core(
             strategy=static.strategy if static else RestartStrategy.ONE_FOR_ONE,
             intensity=spec.intensity,
@@ -173,11 +173,9 @@ class SupervisorLife:
         if isinstance(self.verdict, BaseException):
             errors.append(self.verdict)
         self.exit = exit_of(self, verdict, [*self.fatal, *errors])
-        spec = self.spec
-        lasting = {child.id for child in spec.children} if isinstance(spec, Supervisor) else ()
         for slot in tuple(self.slots.values()):
             slot.cancel_timer()
-            if slot.key not in lasting:  # the next incarnation will not know it
+            if slot.key not in self._lasting:  # the next incarnation will not know it
                 self.forget(slot, SHUTDOWN, spec_too=True)
         for entry in self.inbox:
             if isinstance(entry, Call):
@@ -368,7 +366,8 @@ class SupervisorLife:
                 case ReportTerminated(key, exit_):
                     self.emit(ChildTerminated, child=key, exit=exit_)
                 case Stop(key):
-                    await self._stop_in_group(self.slots[key])
+                    instead = await self._stop_in_group(self.slots[key])
+                    todo = todo if instead is None else deque(instead)
                 case StartChild(key):
                     instead = await self._restart(self.slots[key])
                     if instead is not None:
@@ -385,10 +384,16 @@ class SupervisorLife:
         self.records.close()
         return None
 
-    async def _stop_in_group(self, slot: Slot) -> None:
-        self.records.stopped(await self.stopper.stop(slot))
+    async def _stop_in_group(self, slot: Slot) -> list[Action] | None:
+        """Stop a sibling; return what to do instead if it waits for the whole system to stop."""
+        proof = await self.stopper.stop(slot)
+        self.records.stopped(proof)
         if self.core.stopped(slot.key):
             self.forget(slot, SHUTDOWN, spec_too=True)
+        error = proof.exit.error if proof is not None and isinstance(proof.exit, Failed) else None
+        if not isinstance(error, SupervisorFailed) or error.why is not GaveUpWhy.SHUTDOWN:
+            return None
+        return [GiveUp(slot.key, error.why, error.severity)]
 
     async def _restart(self, slot: Slot) -> list[Action] | None:
         """Run one start of a plan; return what to do instead of the rest, if it failed."""
@@ -456,8 +461,8 @@ class SupervisorLife:
         if spec_too:
             self.slots.pop(slot.key, None)
             self.core.members.pop(slot.key, None)
-            if self.dynamic:
-                self.kernel.retire(slot.path)  # keys may be new for ever: orders, sessions
+            if slot.key not in self._lasting:
+                self.kernel.retire(slot.path, count_too=self.dynamic)  # keys may be new for ever
 
     async def _give_up(self, action: GiveUp) -> Verdict:
         """Close the books; a failure that must stop the whole system waits to be stopped."""

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import pytest
 import trio
-from attrs import frozen
+from attrs import evolve, frozen
 from trio.testing import wait_all_tasks_blocked
 
 from ringfence.actors import IGNORE, Actor, Ask, MailboxSpec, Name, Overflow
@@ -20,6 +20,7 @@ from ringfence.actors.errors import (
     ActorCrashed,
     ActorDown,
     AskTimeout,
+    EmergencyShutdown,
     NetworkError,
     Severity,
     StartFailed,
@@ -28,10 +29,18 @@ from ringfence.actors.errors import (
 from ringfence.actors.events import ActorEnded, DeadLetter, DeadLetterWhy, Event
 from ringfence.actors.lifecycle import NORMAL, Exit, Failed, Normal, Shutdown
 from ringfence.runtime.system import System, open_system
-from ringfence.supervisors import Child, DynamicSupervisor, Restart, Start, Supervisor
+from ringfence.supervisors import (
+    Child,
+    DynamicSupervisor,
+    Restart,
+    RestartStrategy,
+    Start,
+    Supervisor,
+)
 from ringfence.supervisors.decide import Status
 from ringfence.supervisors.incident import ChildStopped
 from ringfence.supervisors.policy import DEFAULT, Directive
+from ringfence.supervisors.severity import DEFAULT_RULES, Kind, Rule, Span
 
 RESTARTING = DEFAULT.with_directives(dict.fromkeys(Severity, Directive.RESTART))
 
@@ -437,3 +446,98 @@ async def test_a_watcher_forgets_whom_it_no_longer_watches() -> None:
         await wait_all_tasks_blocked()
         letters = system.kernel.dead_letters
     assert [type(letter.cause) for letter in letters] == [NetworkError]
+
+
+# -- what grows, and what must not come back -----------------------------------------------------
+
+
+async def test_children_whose_ids_are_never_used_again_leave_nothing_behind() -> None:
+    async with running(Child("keep", Start(Script))) as (system, _):
+        sup, kernel = system.supervisor(), system.kernel
+        sizes: set[tuple[int, int]] = set()
+        for number in range(10):
+            name = f"t{number}"
+            await sup.start_child(Child(name, Start(Script), restart=Restart.TEMPORARY))
+            await sup.terminate_child(name)
+            await sup.start_child(Supervisor(f"s{number}", children=[Child("a", Start(Script))]))
+            held = ref(system, f"s{number}/a")
+            await sup.terminate_child(f"s{number}")
+            await sup.delete_child(f"s{number}")
+            with pytest.raises(ActorDown):
+                await held.ask(Which(), within_s=1)
+            sizes.add((len(kernel.boxes), len(kernel.controls)))
+        await sup.terminate_child("keep")
+        await sup.restart_child("keep")
+        (keep,) = sup.which_children()
+        assert keep.incarnation == 2, "an address of the tree itself is never forgotten"
+    assert len(sizes) == 1
+
+
+async def test_a_critical_failure_is_not_restarted_with_its_group_while_the_bot_goes_flat() -> None:
+    starts: list[float] = []
+
+    class Counted(Script):
+        async def started(self) -> None:
+            starts.append(trio.current_time())
+
+    policy = RESTARTING.with_directives({Severity.CRITICAL: Directive.SHUTDOWN})
+    inner = Supervisor("s", children=[Child("c", Start(Counted))])
+    tree = Supervisor(
+        "r",
+        policy=policy,
+        strategy=RestartStrategy.ONE_FOR_ALL,
+        children=[inner, Child("b", Start(Script))],
+    )
+    with pytest.raises(ExceptionGroup) as caught:
+        async with open_system(tree) as system:
+
+            async def go_flat(_: SupervisorFailed) -> None:
+                ref(system, "b").tell(raise_it(NetworkError("meanwhile")))
+                await trio.sleep(5)
+
+            system.emergency = go_flat
+            ref(system, "s/c").tell(raise_it(EmergencyShutdown("money")))
+            await trio.sleep(20)
+    assert starts == [0.0]
+    assert {type(part) for part in parts_of(caught.value)} >= {EmergencyShutdown}
+
+
+class Statusless(Exception):  # noqa: N818 - what it lacks is the point
+    @property
+    def status_code(self) -> int:
+        raise RuntimeError
+
+
+async def test_an_error_with_a_broken_property_is_classified_without_it() -> None:
+    rule = Rule("odd", Statusless, Severity.LOW, Kind.SERVER, status_code=Span(500, 600))
+    policy = evolve(RESTARTING, rules=DEFAULT_RULES.extended(rule))
+    seen: list[Event] = []
+    tree = Supervisor("r", policy=policy, children=[Child("a", Start(Script))])
+    async with open_system(tree, listen=[seen.append]) as system:
+        ref(system, "a").tell(raise_it(Statusless()))
+        await wait_all_tasks_blocked()
+        (info,) = system.supervisor().which_children()
+        assert info.incarnation == 2
+    ends = [event.exit for event in seen if isinstance(event, ActorEnded)]
+    assert [type(end) for end in ends] == [Failed, Shutdown]
+
+
+@pytest.mark.parametrize("question", ["text", None, Which])
+async def test_to_ask_what_is_no_question_says_so(question: object) -> None:
+    async with running(Child("a", Start(Script))) as (system, _):
+        with pytest.raises(TypeError, match="is no question"):
+            await ref(system, "a").ask(question, within_s=1)  # type: ignore[arg-type]
+
+
+async def test_to_subscribe_to_what_is_no_class_says_so() -> None:
+    raised: list[BaseException] = []
+
+    def subscribe(actor: Script) -> None:
+        with pytest.raises(TypeError, match="a topic is a class") as caught:
+            actor.context.subscribe(5)  # type: ignore[arg-type]
+        raised.append(caught.value)
+
+    async with running(Child("a", Start(Script))) as (system, _):
+        ref(system, "a").tell(subscribe)
+        await wait_all_tasks_blocked()
+    assert len(raised) == 1
