@@ -165,6 +165,9 @@ class Context(Generic[M_contra]):
         """Tell this actor ``message`` once, ``delay_s`` seconds from now. Returns the timer.
 
         A full mailbox makes a dead letter of it.
+
+        Raises:
+          MessageRefused: the actor does not take messages of this class.
         """
         return self._life.own().after(delay_s, message)
 

@@ -103,10 +103,9 @@ class Ref(Generic[M_contra]):
           ActorDown: the actor has ended, waits for a delayed restart, or never existed.
           NoReply: the handler returned without an answer.
           MailboxFull, MessageRefused: as `tell`.
+          ValueError, TypeError: no deadline, or no question.
         """
-        if not within_s > 0:
-            msg = f"within_s={within_s!r}: a question needs a deadline above 0 seconds"
-            raise ValueError(msg)
+        _require_deadline(within_s)
         await trio.lowlevel.checkpoint_if_cancelled()
         box = self._box
         if box.closed_why is not None or box.down_because is not None:
@@ -138,3 +137,13 @@ class Ref(Generic[M_contra]):
 
     def __repr__(self) -> str:
         return f"Ref({self.path!r})"
+
+
+def _require_deadline(within_s: object) -> None:
+    try:
+        above_zero = within_s > 0  # type: ignore[operator]
+    except TypeError:
+        above_zero = False
+    if not above_zero:
+        msg = f"within_s={within_s!r}: a question needs a deadline, a number of seconds above 0"
+        raise ValueError(msg)

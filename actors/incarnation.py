@@ -167,6 +167,9 @@ class Incarnation:
             return False
         if isinstance(answer, Info):
             self.info = answer.value
+        elif answer is not None:
+            msg = f"started() returned {answer!r}: return IGNORE, Info(value) or nothing"
+            raise TypeError(msg)
         if self.verdict is not None:  # condemned too late for `started` to notice
             await self._undo_start()
             return False

@@ -231,9 +231,12 @@ class Mailbox:
         """Deliver a message that the fast lane of `Ref.tell` did not take."""
         if self.closed_why is not None:
             self.bury(message, self.closed_why, self.down_because)
-        elif not self._admitted(message):
-            raise MessageRefused(message=message, path=self.path, accepted=self.accepted or ())
-        elif isinstance(message, Urgent):
+        else:
+            self.require_admitted(message)
+            self._put_admitted(message)
+
+    def _put_admitted(self, message: object) -> None:
+        if isinstance(message, Urgent):
             self._put_urgent(message)
         elif self.latest is not None:
             self._put_latest(message)
@@ -265,8 +268,7 @@ class Mailbox:
             self.pending.add(asking)
             self.wake()
             return
-        if not self._admitted(question):
-            raise MessageRefused(message=question, path=self.path, accepted=self.accepted or ())
+        self.require_admitted(question)
         if isinstance(question, Urgent):
             self._put_urgent(asking)
         else:
@@ -276,6 +278,11 @@ class Mailbox:
             self.normal.append(asking)
             self.wake()
         self.pending.add(asking)
+
+    def require_admitted(self, message: object) -> None:
+        """Raise `MessageRefused` unless the actor takes messages of this class."""
+        if not self._admitted(message):
+            raise MessageRefused(message=message, path=self.path, accepted=self.accepted or ())
 
     def _admitted(self, message: object) -> bool:
         """Check the declared union; learn the class so that the next one takes the fast lane."""

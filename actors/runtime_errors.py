@@ -8,7 +8,7 @@ It holds no behaviour. Import from `ringfence.actors.errors`, which has these na
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import Self
+from typing import Final, Self
 
 from attrs import frozen
 from typing_extensions import override
@@ -263,6 +263,17 @@ class StartFailed(SupervisionError):
         self.__cause__ = cause
 
 
+_REFUSALS: Final = {
+    "already_started": ", it runs: use its handle, or stop it first",
+    "already_present": ", its spec is there: use restart_child, or delete_child first",
+    "not_found": ", there is no such child: which_children tells which there are",
+    "running": ", it runs: stop it first",
+    "restarting": ", it waits for a restart: stop it to end that",
+    "simple_one_for_one": ", below a DynamicSupervisor children have keys: start_child('key', ...)",
+    "children_max": ", there are as many children as the DynamicSupervisor may have",
+}
+
+
 class ChildRefused(SupervisionError):
     """A supervisor cannot do what was asked with a child.
 
@@ -273,12 +284,13 @@ class ChildRefused(SupervisionError):
         restarting; or simple_one_for_one (not below a dynamic supervisor), children_max.
     """
 
-    severity = Severity.LOW
+    severity = Severity.HIGH  # asking again would be refused again
     declared = ("path", "verb", "refusal")
 
     def __init__(self, path: str, verb: str, refusal: str, **context: object) -> None:
         self.path, self.verb, self.refusal = path, verb, refusal
-        super().__init__(f"cannot {verb} {path}: {refusal}", **context)
+        words = _REFUSALS.get(refusal, "")
+        super().__init__(f"cannot {verb} {path}: {refusal}{words}", **context)
 
 
 class ActorKilled(SupervisionError):

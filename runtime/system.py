@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import trio
 
+from ringfence.actors.address import Name
 from ringfence.actors.events import SystemStarted, SystemStopped, SystemStopping
 from ringfence.actors.kernel import Kernel
 from ringfence.actors.lifecycle import KILLED, SHUTDOWN, Failed, Killed
@@ -26,7 +27,7 @@ from ringfence.supervisors.tree import require_sound
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from ringfence.actors.address import Name, Ref
+    from ringfence.actors.address import Ref
     from ringfence.actors.errors import SupervisorFailed
     from ringfence.actors.events import Event, EventStream
     from ringfence.supervisors.child import Life
@@ -65,6 +66,9 @@ class System:
 
     def ref(self, name: Name[M]) -> Ref[M]:
         """Return the handle on an actor by its typed name."""
+        if not isinstance(name, Name):
+            msg = f"{name!r} is no Name: write Name[the messages it takes]({name!r})"
+            raise TypeError(msg)
         return cast("Ref[M]", self.kernel.ref(name.path))
 
     def supervisor(self, path: str | None = None) -> SupervisorRef:

@@ -67,9 +67,40 @@ def _class_problems(path: str, cls: type) -> Iterator[Problem]:
     elif inspect.isabstract(cls):
         missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
         rule, fix = f"is abstract: {missing}", "use a class that defines them"
+    elif (hook := _plain_hook(cls)) is not None:
+        rule, fix = f"its `{hook}` is awaited", f"write `async def {hook}` in {cls.__name__}"
+    elif not _takes_a_message(cls):
+        rule = "its `receive` does not take exactly one message"
+        fix = f"write `async def receive(self, message)` in {cls.__name__}"
     else:
         return
     yield Problem(f"{path}.cls", shown(cls), rule, fix)
+
+
+def _plain_hook(cls: type) -> str | None:
+    """Return a hook that is a plain function although it is awaited."""
+    for hook in ("started", "stopping"):
+        method = inspect.getattr_static(cls, hook, None)
+        if not inspect.isfunction(method) or inspect.iscoroutinefunction(method):
+            continue
+        # one that does not say that it returns nothing may well return a coroutine
+        if method.__annotations__.get("return", "?") in (None, "None"):
+            return hook
+    return None
+
+
+def _takes_a_message(cls: type) -> bool:
+    """Whether ``receive`` can be called with one message; True if it hides its parameters."""
+    method = inspect.getattr_static(cls, "receive", None)
+    if not inspect.isfunction(method):
+        return True
+    try:
+        inspect.signature(method).bind(None, None)
+    except TypeError:
+        return False
+    except Exception:  # noqa: BLE001 - a function that hides its parameters cannot be checked
+        return True
+    return True
 
 
 # -- arguments ---------------------------------------------------------------------------------

@@ -76,7 +76,8 @@ class ChildUp(Generic[M]):
 class SupervisorRef:
     """A handle on one supervisor; valid over its restarts.
 
-    Every method raises `ActorDown` if the supervisor does not run (OTP: noproc).
+    Every method raises `ActorDown` if the supervisor does not run (OTP: noproc), and `TypeError` if
+    the path is that of an actor.
     """
 
     __slots__ = ("_kernel", "path")
@@ -90,6 +91,9 @@ class SupervisorRef:
 
     def _life(self) -> SupervisorLife:
         life = self._kernel.controls.get(self.path)
+        if life is None and self.path in self._kernel.boxes:
+            msg = f"{self.path} is an actor, not a supervisor: ask the supervisor above it"
+            raise TypeError(msg)
         if not isinstance(life, SupervisorLife) or life.exit is not None:
             raise self._kernel.box(self.path).absent()
         return life
@@ -146,7 +150,8 @@ class SupervisorRef:
         template = life.spec.template if isinstance(life.spec, DynamicSupervisor) else None
         if isinstance(child, str):
             if template is None:
-                raise self._refused("start", child, Refusal.NOT_FOUND)
+                msg = f"{self.path} has no template for {child!r}: give it a Child or a Supervisor"
+                raise TypeError(msg)
             key, spec = child, cast("Spec", template)
             start: Start | None = template.start.extended(args, kwargs)
         else:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Never
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from ringfence.actors.actor import accepted_types, has_hook
+from ringfence.actors.actor import Actor, accepted_types, has_hook
 from ringfence.actors.errors import GaveUpWhy, StartFailed
 from ringfence.actors.events import (
     ActorIgnored,
@@ -36,7 +36,6 @@ from ringfence.supervisors.spec import BrutalKill, Child, Spec, Supervisor, Supe
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ringfence.actors.actor import Actor
     from ringfence.supervisors.spec import Start
     from ringfence.supervisors.supervisor import SupervisorLife
 
@@ -244,7 +243,10 @@ class Starter:
             assert isinstance(slot.spec, SupervisorSpec), "a child is an actor or a supervisor"
             return self._sup.nested(slot, slot.spec)
         number = self._sup.kernel.next_incarnation(slot.path)
-        actor = slot.start.build()
+        actor: object = slot.start.build()
+        if not isinstance(actor, Actor):
+            msg = f"{slot.start!r} gave {type(actor).__name__}, which is not an Actor"
+            raise TypeError(msg)
         terms = slot.terms or self._settle(slot, actor)
         box = slot.box
         assert box is not None, "settled with the terms"

@@ -35,7 +35,7 @@ async def test_a_hint_is_looked_for_again_when_the_names_have_changed() -> None:
     assert None is kernel.nearest("desk/fed")
     opened(kernel, "desk/feed")
     assert "desk/feed" == kernel.nearest("desk/fed")
-    kernel.retire("desk/feed")
+    kernel.retire("desk/feed", count_too=True)
     assert None is kernel.nearest("desk/fed")
     kernel.retire("never/there")
 

@@ -1,0 +1,125 @@
+"""What a new user ran into: each mistake gets an error that says what to write instead."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from attrs import define, field
+
+from ringfence.actors import Actor, Name, Normal
+from ringfence.actors.errors import ActorDown, ChildRefused, MessageRefused, StartFailed
+from ringfence.runtime import open_system
+from ringfence.supervisors import Child, DynamicSupervisor, Start, Supervisor
+from ringfence.supervisors.tree import check
+
+
+@define
+class Counter(Actor[int | str]):
+    seen: list[int | str] = field(factory=list)
+
+    async def receive(self, message: int | str) -> None:
+        if message == "late":
+            self.context.after(1.0, 2.5)  # type: ignore[arg-type]
+        self.seen.append(message)
+
+
+COUNTER = Name[int | str]("desk/counter")
+DESK = Supervisor("desk", children=[Child("counter", Start(Counter))])
+
+
+async def test_what_is_no_question_cannot_be_asked() -> None:
+    async with open_system(DESK) as system:
+        with pytest.raises(TypeError, match="is no question"):
+            await system.ref(COUNTER).ask("how many?", within_s=1.0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("within_s", [0, -1, float("nan"), None, "1"])
+async def test_a_question_needs_a_deadline(within_s: float) -> None:
+    async with open_system(DESK) as system:
+        with pytest.raises(ValueError, match=r"within_s=.* needs a deadline"):
+            await system.ref(COUNTER).ask(1, within_s=within_s)  # type: ignore[arg-type]
+
+
+async def test_a_timer_refuses_at_once_a_message_the_actor_does_not_take() -> None:
+    with pytest.raises(ExceptionGroup) as failed:
+        async with open_system(DESK) as system:
+            system.ref(COUNTER).tell("late")
+            await trio.sleep(0.5)  # half of what the timer would take
+    assert failed.group_contains(MessageRefused)
+
+
+async def test_a_text_is_no_name() -> None:
+    async with open_system(DESK) as system:
+        with pytest.raises(TypeError, match="is no Name"):
+            system.ref("desk/counter")  # type: ignore[arg-type]
+
+
+async def test_an_actor_is_no_supervisor() -> None:
+    async with open_system(DESK) as system:
+        with pytest.raises(TypeError, match="is an actor, not a supervisor"):
+            system.supervisor("desk/counter").which_children()
+        with pytest.raises(ActorDown):
+            system.supervisor("desk/nobody").which_children()
+
+
+async def test_a_supervisor_without_a_template_needs_a_spec() -> None:
+    async with open_system(DESK) as system:
+        with pytest.raises(TypeError, match="has no template for 'BTC'"):
+            await system.supervisor().start_child("BTC", "BTC")
+
+
+async def test_a_refusal_says_what_to_do() -> None:
+    books = DynamicSupervisor("books", template=Child("book", Start(Counter)))
+    async with open_system(Supervisor("desk", children=[books])) as system:
+        supervisor = system.supervisor("desk/books")
+        await supervisor.start_child("BTC")
+        with pytest.raises(ChildRefused, match="already_started, it runs: use its handle"):
+            await supervisor.start_child("BTC")
+
+
+def gives_no_actor() -> None:
+    return None
+
+
+async def test_a_start_that_builds_no_actor_says_so() -> None:
+    async with open_system(Supervisor("desk")) as system:
+        with pytest.raises(StartFailed, match="gave NoneType, which is not an Actor"):
+            await system.supervisor().start_child(Child("x", Start(gives_no_actor)))  # type: ignore[arg-type]
+
+
+class Answers(Actor[int]):
+    async def started(self) -> Normal:  # type: ignore[override]
+        return Normal()
+
+    async def receive(self, message: int) -> None: ...
+
+
+async def test_an_answer_of_started_that_means_nothing_is_a_failed_start() -> None:
+    async with open_system(Supervisor("desk")) as system:
+        with pytest.raises(StartFailed, match="return IGNORE, Info"):
+            await system.supervisor().start_child(Child("x", Start(Answers)))
+
+
+class PlainStarted(Actor[int]):
+    def started(self) -> None:  # type: ignore[override]
+        return None
+
+    async def receive(self, message: int) -> None: ...
+
+
+class TakesNothing(Actor[int]):
+    async def receive(self) -> None: ...  # type: ignore[override]
+
+
+@pytest.mark.parametrize(
+    ("cls", "says"),
+    [
+        (PlainStarted, "its `started` is awaited; write `async def started`"),
+        (TakesNothing, "its `receive` does not take exactly one message"),
+    ],
+)
+def test_hooks_that_cannot_be_called_are_found_before_the_start(
+    cls: type[Actor[int]], says: str
+) -> None:
+    (problem,) = check(Supervisor("desk", children=[Child("x", Start(cls))]))
+    assert says in str(problem)
