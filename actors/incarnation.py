@@ -158,7 +158,7 @@ class Incarnation:
                 trio.current_time() + self.terms.start_s, self._start_late
             )
         try:
-            answer = await self.actor.started()
+            answer: object = await self.actor.started()
         finally:
             if timer is not None:
                 timer.cancel()

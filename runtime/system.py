@@ -66,7 +66,8 @@ class System:
 
     def ref(self, name: Name[M]) -> Ref[M]:
         """Return the handle on an actor by its typed name."""
-        if not isinstance(name, Name):
+        given: object = name
+        if not isinstance(given, Name):
             msg = f"{name!r} is no Name: write Name[the messages it takes]({name!r})"
             raise TypeError(msg)
         return cast("Ref[M]", self.kernel.ref(name.path))

@@ -34,6 +34,8 @@ from ringfence.supervisors.spec import (
 )
 
 TEXT_MAX: Final = 80
+WHOLE_MAX: Final = 1_000_000_000
+"""No count in a tree is larger: such a bound bounds nothing."""
 EXHAUSTED: Final = (Directive.ESCALATE, Directive.STOP, Directive.SHUTDOWN)
 
 
@@ -78,7 +80,9 @@ def number(value: object) -> float | None:
 
 
 def _is_whole(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+    if not isinstance(value, int) or isinstance(value, bool):
+        return False
+    return least <= value <= WHOLE_MAX
 
 
 def _between(value: object, least: float, most: float = math.inf) -> bool:
@@ -161,7 +165,7 @@ _INTENSITY = (
     Row(
         "restarts_max",
         lambda value: _is_whole(value, 0),
-        "must be a whole number of restarts, 0 or more",
+        "must be a whole number of restarts, 0 to 1,000,000,000",
         "write restarts_max=3, or 0 to give up at the first failure",
     ),
     Row(
@@ -197,7 +201,7 @@ _MAILBOX = (
     Row(
         "capacity",
         lambda value: _is_whole(value, 1),
-        "must be a whole number of messages, 1 or more: no mailbox is without a bound",
+        "must be a whole number of messages, 1 to 1,000,000,000: no mailbox is without a bound",
         "write capacity=1000",
     ),
     enum_row("overflow", Overflow),
@@ -213,7 +217,7 @@ _POLICY = (
     Row(
         "no_progress_max",
         lambda value: value is None or _is_whole(value, 1),
-        "must be a whole number of failures in a row, 1 or more, or None for no limit",
+        "must be a whole number of failures in a row, 1 to 1,000,000,000, or None for no limit",
         "write no_progress_max=20",
     ),
     _flag("together"),
@@ -269,7 +273,7 @@ _DYNAMIC = (
     Row(
         "children_max",
         lambda value: _is_whole(value, 1),
-        "must be a whole number of children, 1 or more",
+        "must be a whole number of children, 1 to 1,000,000,000",
         "write children_max=100_000",
     ),
 )

@@ -3,8 +3,8 @@
     >>> from ringfence.supervisors import Intensity, Supervisor
     >>> for problem in check(Supervisor("desk", intensity=Intensity(restarts_max=-1))):
     ...     print(problem)
-    desk: intensity.restarts_max = -1: must be a whole number of restarts, 0 or more; write \
-restarts_max=3, or 0 to give up at the first failure
+    desk: intensity.restarts_max = -1: must be a whole number of restarts, 0 to 1,000,000,000; \
+write restarts_max=3, or 0 to give up at the first failure
 
 A problem says where (``address: field``), what stands there, the rule and the fix. A child whose id
 cannot be part of an address is called by its place, such as ``desk[2]``. All problems are found at

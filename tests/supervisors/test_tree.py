@@ -108,12 +108,12 @@ _HANG_S = (
     "write hang_s=10.0, or None for no limit"
 )
 _RESTARTS = (
-    "must be a whole number of restarts, 0 or more; "
+    "must be a whole number of restarts, 0 to 1,000,000,000; "
     "write restarts_max=3, or 0 to give up at the first failure"
 )
 _PERIOD = "must be a finite number of seconds above 0; write period_s=60.0"
 _CAPACITY = (
-    "must be a whole number of messages, 1 or more: no mailbox is without a bound; "
+    "must be a whole number of messages, 1 to 1,000,000,000: no mailbox is without a bound; "
     "write capacity=1000"
 )
 _NO_CHILD = "a child is a Child, a Supervisor or a DynamicSupervisor"
@@ -482,8 +482,8 @@ ROWS: list[tuple[object, str]] = [
         (
             dynamic(children_max=bad),
             (
-                f"desk: children_max = {bad!r}: must be a whole number of children, 1 or more; "
-                "write children_max=100_000"
+                f"desk: children_max = {bad!r}: must be a whole number of children, "
+                "1 to 1,000,000,000; write children_max=100_000"
             ),
         )
         for bad in (0, -1, True, math.inf, None)
