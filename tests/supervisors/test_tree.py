@@ -464,7 +464,7 @@ ROWS: list[tuple[object, str]] = [
             desk(policy=Policy(no_progress_max=bad)),  # type: ignore[arg-type]
             (
                 f"desk: policy.no_progress_max = {bad!r}: must be a whole number of failures in a "
-                "row, 1 or more, or None for no limit; write no_progress_max=20"
+                "row, 1 to 1,000,000,000, or None for no limit; write no_progress_max=20"
             ),
         )
         for bad in (0, -1, 2.5, True)
