@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from ringfence.actors.background import Background
 from ringfence.actors.incarnation import Incarnation
+from ringfence.actors.lifecycle import ActorState
 from ringfence.actors.mailbox import Mailbox
 from ringfence.runtime.tracebacks import is_noise, is_trio
 from ringfence.supervisors.supervisor import SupervisorLife
@@ -29,9 +31,13 @@ IDLE: Final = {
 TASKS_MAX: Final = 10_000
 
 
-def dump(system: System) -> str:
-    """Return the tree as it is now, and the stacks of all tasks that do not just wait."""
-    lines = [f"{system.tree.id}: dump at {trio.current_time():.3f} s", *_tree_lines(system)]
+def dump(system: System, began_s: float = 0.0) -> str:
+    """Return the tree as it is now, and the stacks of all tasks that do not just wait.
+
+    ``began_s``: when the system was started; the time of the dump is counted from there.
+    """
+    at_s = trio.current_time() - began_s
+    lines = [f"{system.tree.id}: dump at {at_s:.3f} s", *_tree_lines(system)]
     idle: dict[str, int] = {}
     stacks = []
     for task in _tasks():
@@ -94,6 +100,29 @@ def _actor_text(life: SupervisorLife, slot: Slot) -> str:
     return f"{state}, incarnation {started}, {restarts} restarts, {depth} messages wait{waits}"
 
 
+def in_the_way(system: System) -> Iterator[str]:
+    """Tell of each actor that was asked to stop and has not ended, and what it is at."""
+    life = system.kernel.controls.get(system.tree.id)
+    waiting: list[object] = [life]
+    for inner in waiting:
+        if isinstance(inner, SupervisorLife):
+            waiting += [slot.life for slot in inner.slots.values()]
+        elif isinstance(inner, Incarnation) and inner.leaving is not None and inner.exit is None:
+            yield f"{inner.box.path} was {_leaving_text(inner)}"
+
+
+def _leaving_text(life: Incarnation) -> str:
+    place = "" if life.task is None else _place(life.task, "")
+    if life.state is ActorState.RUNNING:
+        return f"handling a message {place}".rstrip()
+    if life.state is ActorState.STARTING:
+        return f"in started() {place}".rstrip()
+    codes = [] if life.task is None else [frame.f_code for frame, _ in _frames(life.task)]
+    if Background.close.__code__ in codes:
+        return "waiting for its background tasks to end"
+    return f"in stopping() {place}".rstrip()
+
+
 # -- tasks -------------------------------------------------------------------------------------
 
 
@@ -117,11 +146,11 @@ def _idle(task: trio.lowlevel.Task) -> str | None:
     return next((IDLE[code] for code in codes if code in IDLE), None)
 
 
-def _place(task: trio.lowlevel.Task) -> str:
+def _place(task: trio.lowlevel.Task, unknown: str = "is at work") -> str:
     """Return the innermost line of the user's own code a task is at."""
     frames = [(f, line) for f, line in _frames(task) if not is_noise(f.f_code.co_filename)]
     if not frames:
-        return "is at work"
+        return unknown
     frame, line = frames[-1]
     return f"at {frame.f_code.co_filename}:{line} in {frame.f_code.co_name}"
 

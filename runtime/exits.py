@@ -8,9 +8,11 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator
 
+import trio
 from attrs import frozen
 
-from ringfence.actors.errors import Severity, SupervisorFailed
+from ringfence.actors.errors import GaveUpWhy, Severity, SupervisorFailed
+from ringfence.actors.lifecycle import Failed
 from ringfence.supervisors.incident import StopProof
 from ringfence.supervisors.severity import classify
 
@@ -37,7 +39,7 @@ _MEANINGS = {
     ExitCode.REFUSED: "bad tree or options; nothing was started",
     ExitCode.FLAT: "emergency shutdown, and verified flat",
     ExitCode.NOT_FLAT: "emergency shutdown, and NOT verified flat: look at the venue",
-    ExitCode.FORCED: "forced to end by a second signal",
+    ExitCode.FORCED: "forced to end by a second signal or a KeyboardInterrupt",
 }
 
 
@@ -54,7 +56,9 @@ class Ending:
       flat_why: why not, in words, for people.
       emergency_error: what the emergency path itself failed with.
       forced: a second signal cancelled everything.
+      in_the_way: what the orderly stop waited for when it came, in words.
       unclean: proofs of the children that did not stop as they should in the final stop.
+      interrupts: actors that raised what is never supervised, such as `SystemExit`: path, error.
     """
 
     path: str
@@ -65,7 +69,9 @@ class Ending:
     flat_why: str = ""
     emergency_error: Exception | None = None
     forced: bool = False
+    in_the_way: tuple[str, ...] = ()
     unclean: tuple[StopProof, ...] = ()
+    interrupts: tuple[tuple[str, BaseException], ...] = ()
 
     @property
     def code(self) -> ExitCode:
@@ -104,5 +110,20 @@ def severity_of(error: BaseException) -> Severity | None:
 
 
 def not_clean(proof: StopProof) -> bool:
-    """Say whether a child had to be cancelled although it was asked and given time."""
-    return proof.asked and proof.cancelled
+    """Say whether a child that was asked to stop had to be cancelled, or failed."""
+    return proof.asked and (proof.cancelled or isinstance(proof.exit, Failed))
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Say whether this is never supervised: `KeyboardInterrupt`, `SystemExit`, a group with one."""
+    return not isinstance(error, Exception) and not holds(error, trio.Cancelled)
+
+
+def why_text(path: str, why: str, severity: Severity | None = None) -> str:
+    """Return why a supervisor gave up, in words that hold for the root, too."""
+    if "/" in path or why != GaveUpWhy.ESCALATED.value:
+        return why
+    level = f" ({severity.name})" if severity is not None else ""
+    mild = severity is not None and severity < Severity.HIGH  # escalated by a table of the user
+    rule = "may not be restarted" if mild else "a restart cannot cure"
+    return f"a failure that {rule}{level}, and nobody is above"

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from ringfence.actors.errors import GaveUpWhy, Severity, SupervisorFailed
-from ringfence.actors.events import SystemStopping
+from ringfence.actors.events import ActorEnded, ActorStartFailed, SystemStarted, SystemStopping
 from ringfence.actors.kernel import Kernel
-from ringfence.runtime.dump import dump
-from ringfence.runtime.exits import Ending, ExitCode, holds, not_clean, severity_of
+from ringfence.actors.lifecycle import Failed
+from ringfence.runtime.dump import dump, in_the_way
+from ringfence.runtime.exits import Ending, ExitCode, holds, is_interrupt, not_clean, severity_of
 from ringfence.runtime.notify import Notifier
 from ringfence.runtime.observe.log import EventLog, LogOptions
 from ringfence.runtime.options import Options, problems_of
@@ -29,7 +30,7 @@ from ringfence.runtime.signals import Signals
 from ringfence.runtime.stall import StallWatch
 from ringfence.runtime.system import System
 from ringfence.runtime.tracebacks import described, problems_text, running_text
-from ringfence.supervisors.incident import ChildStopped
+from ringfence.supervisors.incident import ChildStopped, IncidentRecorded, Outcome
 from ringfence.supervisors.tree import check
 
 if TYPE_CHECKING:
@@ -124,15 +125,20 @@ class _Main:
         self._tree = tree
         self._options = options
         self._system: System
+        self._began_s = 0.0
         self._forced = False
         self._reason: str | None = None
+        self._in_the_way: tuple[str, ...] = ()
+        self._is_final = True  # what stops now stops for good: so in the boot, and at the end
         self._unclean: deque[StopProof] = deque(maxlen=UNCLEAN_KEPT_MAX)
+        self._interrupts: deque[tuple[str, BaseException]] = deque(maxlen=UNCLEAN_KEPT_MAX)
         self._emergency: trio.CancelScope | None = None
         self._flat = False
         self._flat_why = ""
         self._emergency_error: Exception | None = None
 
     async def run(self) -> Ending:
+        self._began_s = trio.current_time()
         self._system = System(self._tree, Kernel())
         self._system.emergency = self._go_flat
         with ExitStack() as around:
@@ -150,7 +156,9 @@ class _Main:
             flat_why=self._flat_why,
             emergency_error=self._emergency_error,
             forced=self._forced,
+            in_the_way=self._in_the_way,
             unclean=tuple(self._unclean),
+            interrupts=tuple(self._interrupts),
         )
 
     def _listen(self, around: ExitStack) -> None:
@@ -180,14 +188,34 @@ class _Main:
         return None
 
     def _note(self, event: Event) -> None:
+        """Keep what the report needs: how the final stop went, and who ended everything."""
         match event:
+            case SystemStarted() if self._reason is None and not self._interrupts:
+                self._is_final = False
+                self._unclean.clear()
             case SystemStopping(reason=reason):
                 self._reason = reason
-                self._unclean.clear()
-            case ChildStopped(proof=proof) if self._reason is not None and not_clean(proof):
+                self._begin_final_stop()
+            case IncidentRecorded(path=path, incident=incident) if path == self._tree.id:
+                if incident.outcome in (Outcome.GAVE_UP, Outcome.FINISHED):
+                    self._begin_final_stop()
+            case ChildStopped(proof=proof) if self._is_final and not_clean(proof):
                 self._unclean.append(proof)
+            case ActorEnded(path=path, exit=Failed(error)) if is_interrupt(error):
+                self._note_interrupt(path, error)
+            case ActorStartFailed(path=path, error=error) if is_interrupt(error):
+                self._note_interrupt(path, error)
             case _:
                 pass
+
+    def _begin_final_stop(self) -> None:
+        if not self._is_final:
+            self._is_final = True
+            self._unclean.clear()
+
+    def _note_interrupt(self, path: str, error: BaseException) -> None:
+        self._interrupts.append((path, error))
+        self._begin_final_stop()
 
     async def _stop_in_time(self) -> None:
         if self._options.for_s is not None:
@@ -203,13 +231,15 @@ class _Main:
             self._system.stop(name)
 
     def _force(self) -> None:
+        if not self._forced:
+            self._in_the_way = tuple(in_the_way(self._system))
         self._forced = True
         self._system.cancel()
         if self._emergency is not None:
             self._emergency.cancel()
 
     def _dump(self) -> None:
-        _say(dump(self._system))
+        _say(dump(self._system, self._began_s))
 
     # -- emergency -----------------------------------------------------------------------------
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from ringfence.actors.errors import StartFailed, SupervisorFailed
-from ringfence.actors.lifecycle import Failed
-from ringfence.runtime.exits import Ending, ExitCode, leaves, severity_of
+from ringfence.actors.errors import GaveUpWhy, StartFailed, SupervisorFailed
+from ringfence.actors.lifecycle import Exit, Failed, Normal, Shutdown
+from ringfence.runtime.exits import Ending, ExitCode, is_interrupt, leaves, severity_of, why_text
 from ringfence.runtime.tracebacks import described, traceback_text
 from ringfence.supervisors.drawing import budget as budget_text
 from ringfence.supervisors.incident import Cause, Incident, Outcome, incident_of
@@ -24,6 +24,7 @@ from ringfence.supervisors.tree import walk
 LINKS_MAX: Final = 64
 TRACEBACKS_MAX: Final = 8
 NAMES_MAX: Final = 8
+LINES_MAX: Final = 100
 
 
 def report(ending: Ending, tree: SupervisorSpec) -> str:
@@ -36,20 +37,26 @@ def report(ending: Ending, tree: SupervisorSpec) -> str:
         lines += ["", *story] if story else []
     else:
         lines.append(f"  action    {_action(ending)}")
-    if ending.unclean:
-        lines += ["", "did not stop cleanly"]
-        lines += [
-            f"  {p.path} was cancelled {p.took_s:.3g} s after it was asked to stop"
-            for p in ending.unclean
-        ]
+    for title, found in (
+        ("the stop waited for", _some_lines(ending.in_the_way)),
+        ("did not stop cleanly", _some_lines(tuple(_unclean(ending)))),
+    ):
+        lines += ["", title, *found] if found else []
     return "\n".join([*lines, *_tracebacks(ending)])
 
 
 def _headline(ending: Ending, error: BaseException | None) -> str:
-    if error is None or ending.code is ExitCode.FORCED:
+    if ending.forced and ending.code is ExitCode.FORCED:
+        return f"{ending.path} ended: forced to end by a second signal"
+    if error is None:
         return f"{ending.path} ended: {ending.code.meaning}"
     if isinstance(error, SupervisorFailed):
-        return f"{error.path} gave up: {error.why.value}"
+        return f"{error.path} gave up: {_why(error.path, error.why, incident_of(error))}"
+    where, cause = _origin(ending, error)
+    if any(where == path for path, _ in ending.interrupts):
+        return f"{where} ended the whole tree: {_ended_with(cause)}"
+    if where:
+        return f"{where} failed while stopping: {_ended_with(cause)}"
     return f"{ending.path} failed: {described(error)}"
 
 
@@ -57,14 +64,67 @@ def _first_lines(ending: Ending, error: BaseException, tree: SupervisorSpec) -> 
     path = error.path if isinstance(error, SupervisorFailed) else ending.path
     incident = incident_of(error)
     severity = incident.severity if incident is not None else severity_of(error)
+    none = "none: an interrupt" if is_interrupt(error) else "none: nothing failed"
     spec = next((s for at, s in walk(tree) if at == path), None)
     yield f"  path      {path}"
-    yield f"  severity  {severity.name if severity is not None else 'none: an interrupt'}"
+    yield f"  severity  {severity.name if severity is not None else none}"
     if isinstance(spec, SupervisorSpec):
         yield f"  budget    {budget_text(spec.intensity)}{_used(incident)}"
     yield f"  action    {_action(ending)}"
+    where, cause = _origin(ending, error)
+    if isinstance(cause, Normal | Shutdown):
+        yield (
+            f"  cause     {where} ended as {cause}, and is permanent: "
+            "make it Restart.TRANSIENT or TEMPORARY if it may end"
+        )
+    else:
+        lead = f"{where}: " if where else ""
+        yield f"  cause     {lead}{_ended_with(cause)}"
+
+
+def _origin(ending: Ending, error: BaseException) -> tuple[str, BaseException | Exit]:
+    """Return where it began and what it was; what no supervisor has judged is looked up."""
+    if is_interrupt(error) and ending.interrupts:
+        path, interrupt = ending.interrupts[0]
+        return path, next(leaf for leaf in leaves(interrupt) if not isinstance(leaf, Exception))
     where, cause = root_cause(error)
-    yield f"  cause     {where}: {described(cause)}" if where else f"  cause     {described(cause)}"
+    if not where:
+        where = next((p.path for p in ending.unclean if _holds_this(p.exit, cause)), "")
+    return where, cause
+
+
+def _holds_this(exit_: Exit, cause: object) -> bool:
+    return isinstance(exit_, Failed) and any(leaf is cause for leaf in leaves(exit_.error))
+
+
+def _ended_with(cause: BaseException | Exit) -> str:
+    return described(cause) if isinstance(cause, BaseException) else str(cause)
+
+
+def _why(path: str, why: GaveUpWhy, incident: Incident | None) -> str:
+    return why_text(path, why.value, None if incident is None else incident.severity)
+
+
+def _unclean(ending: Ending) -> Iterator[str]:
+    """Tell of each child that did not stop well; of supervisors only what is their own."""
+    paths = [proof.path for proof in ending.unclean]
+    for proof in ending.unclean:
+        failed = isinstance(proof.exit, Failed)
+        error = _ended_with(_decisive(proof.exit.error)) if isinstance(proof.exit, Failed) else ""
+        if proof.cancelled:
+            if failed or not ending.forced:
+                after = "by the second signal" if ending.forced else "after its grace"
+                then = f", and failed: {error}" if failed else ""
+                took = f"ended {proof.took_s:.3g} s after it was asked"
+                yield f"{proof.path} was cancelled {after} and {took}{then}"
+        elif not any(path.startswith(f"{proof.path}/") for path in paths):
+            yield f"{proof.path} failed while stopping: {error}"
+
+
+def _some_lines(told: tuple[str, ...]) -> list[str]:
+    more = len(told) - LINES_MAX
+    lines = [f"  {one}" for one in told[:LINES_MAX]]
+    return [*lines, f"  and {more} more"] if more > 0 else lines
 
 
 def _used(incident: Incident | None) -> str:
@@ -84,14 +144,21 @@ def _action(ending: Ending) -> str:
         parts.append("all actors stopped")
     if ending.halted is not None:
         parts.append("verified flat" if ending.flat else f"NOT verified flat: {ending.flat_why}")
-    return f"{', '.join(parts)}; exit code {ending.code:d}: {ending.code.meaning}"
+    meaning = ending.code.meaning
+    if ending.code is ExitCode.FORCED:
+        by = "a second signal" if ending.forced else "a KeyboardInterrupt"
+        meaning = f"forced to end by {by}"
+    return f"{', '.join(parts)}; exit code {ending.code:d}: {meaning}"
 
 
 # -- where it began ----------------------------------------------------------------------------
 
 
-def root_cause(error: BaseException) -> tuple[str, BaseException]:
-    """Follow escalations down to the first failure: the path it happened at, and what it was."""
+def root_cause(error: BaseException) -> tuple[str, BaseException | Exit]:
+    """Follow escalations down to where it began: the path, and the failure.
+
+    If nothing had failed there, because a permanent child ended well, the exit instead.
+    """
     path = ""
     for _ in range(LINKS_MAX):
         incident = incident_of(error)
@@ -99,7 +166,7 @@ def root_cause(error: BaseException) -> tuple[str, BaseException]:
             cause = _worst(incident.causes)
             path = cause.path
             if not isinstance(cause.exit, Failed):
-                break
+                return path, cause.exit
             error = cause.exit.error
         elif isinstance(error, StartFailed) and error.__cause__ is not None:
             path, error = error.path, error.__cause__
@@ -153,7 +220,8 @@ def _end(cause: Cause) -> str:
 
 
 def _decision(step: Incident) -> str:
-    parts = [step.outcome.value if step.why is None else f"gave up: {step.why.value}"]
+    why = "" if step.why is None else _why(step.path, step.why, step)
+    parts = [f"gave up: {why}" if why else step.outcome.value]
     if step.outcome is Outcome.WAITING:
         parts.append(f"in {step.delay_s:.3g} s")
     used = min(step.budget_after, step.budget_max)

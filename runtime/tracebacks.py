@@ -5,6 +5,7 @@ Local variables may hold keys and passwords, so they are never looked at.
 
 from __future__ import annotations
 
+import re
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -27,11 +28,19 @@ _NOISE: Final = tuple(
 )
 PARTS_MAX: Final = 16
 FRAMES_MAX: Final = 1000
+STACK_FOLLOWS: Final = "; it was at:"
+FRAME: Final = re.compile(
+    r'^[ |]*File "(?P<file>[^"]*)", line (?P<line>\d+), in (?P<name>.*)$', re.MULTILINE
+)
+FRAME_AND_SOURCE: Final = re.compile(FRAME.pattern + r"\n(?:[ |]{4,}(?!File ).*\n)*", re.MULTILINE)
+STACK: Final = re.compile(r"(?:[ |]+[^ |+].*\n?)*")
 
 
 def described(error: BaseException) -> str:
     """Return an exception in one line."""
-    text = text_of(error).partition("\n")[0]
+    text, _, more = text_of(error).partition("\n")
+    if text.endswith(STACK_FOLLOWS):
+        text = f"{text.removesuffix(':')} {_innermost(more)}"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
@@ -41,7 +50,35 @@ def traceback_text(error: BaseException) -> str:
         error, compact=True, max_group_width=PARTS_MAX, max_group_depth=PARTS_MAX
     )
     _trim(found, set())
-    return "".join(found.format()).rstrip()
+    return _without_noise("".join(found.format())).rstrip()
+
+
+def _innermost(stack: str) -> str:
+    """Return the last call of a stack that is the user's own, or else the last of all."""
+    frames = list(FRAME.finditer(stack))
+    own = [frame for frame in frames if not is_noise(frame["file"])] or frames
+    if not own:
+        return "an unknown place"
+    return f"{own[-1]['file']}:{own[-1]['line']} in {own[-1]['name']}"
+
+
+def _without_noise(text: str) -> str:
+    """Take frames of ours and trio's out of the stacks that messages hold, if others remain."""
+    first, *rest = text.split(f"{STACK_FOLLOWS}\n")
+    return f"{STACK_FOLLOWS}\n".join([first, *(_trimmed(part) for part in rest)])
+
+
+def _trimmed(text: str) -> str:
+    """Trim the stack a text begins with; it ends at the first line that is not indented."""
+    end = STACK.match(text).end()  # type: ignore[union-attr]  # it matches an empty stack, too
+    stack = text[:end]
+    if all(is_noise(frame["file"]) for frame in FRAME.finditer(stack)):
+        return text
+    return FRAME_AND_SOURCE.sub(_unless_noise, stack) + text[end:]
+
+
+def _unless_noise(frame: re.Match[str]) -> str:
+    return "" if is_noise(frame["file"]) else frame[0]
 
 
 def _trim(found: traceback.TracebackException, seen: set[int]) -> None:

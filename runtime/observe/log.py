@@ -33,6 +33,7 @@ from ringfence.actors.events import (
     SystemStopping,
 )
 from ringfence.actors.lifecycle import Exit, Failed, Killed, Normal, Shutdown
+from ringfence.runtime.exits import not_clean, why_text
 from ringfence.runtime.observe.writer import LineWriter
 from ringfence.runtime.tracebacks import described, traceback_text
 from ringfence.supervisors.incident import ChildStopped, IncidentRecorded
@@ -141,7 +142,7 @@ def level_of(event: Event) -> str:
             return _level_of(incident.severity)
         case SupervisorGaveUp(severity=severity):
             return max(_level_of(severity), "warning", key=LEVELS.index)
-        case ChildStopped(proof=proof) if proof.asked and proof.cancelled:
+        case ChildStopped(proof=proof) if not_clean(proof):
             return "warning"
         case _:
             return _LEVEL.get(type(event), "debug")
@@ -152,7 +153,11 @@ def _level_of(severity: Severity | None) -> str:
 
 
 def fields_of(event: Event) -> dict[str, object]:
-    """Return the fields of an event as plain values."""
+    """Return the fields of an event as plain values, without those that hold nothing."""
+    return {name: value for name, value in _all_fields(event).items() if value is not None}
+
+
+def _all_fields(event: Event) -> dict[str, object]:
     match event:
         case IncidentRecorded(incident=incident):
             cause = incident.causes[0]
@@ -170,10 +175,12 @@ def fields_of(event: Event) -> dict[str, object]:
         case ChildStopped(proof=proof):
             return {
                 "child": proof.path,
-                "took_s": round(proof.took_s, 6),
+                "took_s": round(proof.took_s, 3),
                 "cancelled": proof.cancelled,
                 "exit": _exit_text(proof.exit),
             }
+        case SupervisorGaveUp(path=path, child=child, why=why, severity=severity):
+            return {"child": child, "why": why_text(path, why), "severity": severity.name}
         case _:
             fields = attrs.fields(type(event))
             return {
@@ -192,7 +199,9 @@ def _plain(name: str, value: object) -> object:
         return value.name
     if isinstance(value, Normal | Shutdown | Killed | Failed):
         return _exit_text(value)
-    return value if isinstance(value, bool | int | float | str | None) else repr(value)
+    if isinstance(value, float):
+        return round(value, 3)
+    return value if isinstance(value, bool | int | str | None) else repr(value)
 
 
 def _exit_text(exit_: Exit) -> str:

@@ -62,6 +62,28 @@ class Stubborn(Plain):
 
 
 @define
+class FailsAtStop(Plain):
+    """Fails while it cleans up."""
+
+    async def stopping(self, reason: Exit) -> None:
+        msg = "could not cancel open orders"
+        raise RuntimeError(msg)
+
+
+@define
+class Exits(Plain):
+    """Raises what no supervisor takes for a failure."""
+
+    error: BaseException
+
+    async def started(self) -> None:
+        self.context.after(0.05, "go")
+
+    async def receive(self, message: str) -> None:
+        raise self.error
+
+
+@define
 class Bad(Plain):
     """Fails soon after it is up."""
 
@@ -119,6 +141,10 @@ def desk(*children: Any, **fields: Any) -> Supervisor:
 good = desk(Child("feed", Start(Plain)), Child("risk", Start(Last)))
 stubborn = desk(Child("feed", Start(Stubborn), shutdown_s=INFINITY), Child("risk", Start(Last)))
 slow = desk(Child("feed", Start(Stubborn), shutdown_s=0.05))
+unclean = desk(Child("orders", Start(FailsAtStop)), Child("feed", Start(Plain)))
+failing_twice = desk(Child("orders", Start(FailsAtStop)), Child("feed", Start(Ruin)))
+exits = desk(Child("feed", Start(Exits, SystemExit(3))))
+interrupts = desk(Child("feed", Start(Exits, KeyboardInterrupt())))
 failing = desk(
     Child("feed", Start(Bad)),
     Child("risk", Start(Plain)),

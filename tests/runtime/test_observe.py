@@ -9,22 +9,25 @@ from typing import Any
 import pytest
 import structlog
 import trio
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 
 from ringfence.actors import Actor, Name
-from ringfence.actors.errors import Severity
+from ringfence.actors.errors import GaveUpWhy, Severity
 from ringfence.actors.events import (
     ActorStarted,
     DeadLetter,
     DeadLetterWhy,
     LoopBlocked,
+    RestartScheduled,
     SupervisorGaveUp,
     SystemStarted,
 )
+from ringfence.actors.lifecycle import Failed, Shutdown
 from ringfence.runtime.observe.log import EventLog, LogOptions, fields_of, level_of
 from ringfence.runtime.observe.writer import LineWriter
 from ringfence.runtime.system import open_system
 from ringfence.supervisors import Child, Start, Supervisor
+from ringfence.supervisors.incident import ChildStopped, StopProof
 
 
 @frozen
@@ -128,6 +131,34 @@ def test_giving_up_is_at_least_a_warning(severity: Severity, level: str) -> None
     event = SupervisorGaveUp(at_s=0, path="desk", child="x", why="y", severity=severity)
     assert level == level_of(event)
     assert {"child": "x", "why": "y", "severity": severity.name} == fields_of(event)
+
+
+def test_at_the_root_giving_up_is_not_left_to_a_parent() -> None:
+    why = GaveUpWhy.ESCALATED.value
+    root = SupervisorGaveUp(at_s=0, path="desk", child="x", why=why, severity=Severity.MEDIUM)
+    inner = SupervisorGaveUp(at_s=0, path="desk/a", child="x", why=why, severity=Severity.MEDIUM)
+    told = "a failure that a restart cannot cure, and nobody is above"
+    assert [told, why] == [fields_of(root)["why"], fields_of(inner)["why"]]
+
+
+def test_seconds_are_told_to_the_millisecond_and_what_holds_nothing_is_left_out() -> None:
+    waits = RestartScheduled(at_s=0, path="desk", child="x", delay_s=1.23456789, attempt=2)
+    assert {"child": "x", "delay_s": 1.235, "attempt": 2} == fields_of(waits)
+    assert {"message", "why"} == set(fields_of(letter(0.0)))
+
+
+def test_a_child_that_failed_while_stopping_is_a_warning() -> None:
+    proof = StopProof(
+        path="desk/x",
+        asked=True,
+        answered=True,
+        took_s=0.0,
+        cancelled=False,
+        exit=Failed(OSError("x")),
+    )
+    assert "warning" == level_of(ChildStopped(at_s=0, path="desk", proof=proof))
+    well = evolve(proof, exit=Shutdown())
+    assert "debug" == level_of(ChildStopped(at_s=0, path="desk", proof=well))
 
 
 def test_ordinary_life_is_for_debugging() -> None:

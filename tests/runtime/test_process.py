@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -102,6 +103,9 @@ def test_a_second_signal_ends_a_stop_that_hangs_with_130(err: Path, number: sign
         code, _, said = bot.end()
     assert 130 == code
     assert said.startswith("desk ended: forced to end by a second signal\n")
+    assert f"\n\nthe stop waited for\n  desk/feed was in stopping() at {BOTS}:" in said
+    assert "desk/risk" not in said  # it has ended before
+    assert "after its grace" not in said
     assert "Traceback" not in said
 
 
@@ -139,6 +143,9 @@ def test_sighup_shows_the_tree_and_where_tasks_are_and_changes_nothing(err: Path
     actor = "running, incarnation 1, 0 restarts, 0 messages wait, waits for messages"
     assert f"├─ feed  {actor}\n└─ risk  {actor}\n" in said
     assert "2 x waits for messages" in said
+    at_s = re.search(r"^desk: dump at (\d+\.\d{3}) s$", said, re.MULTILINE)
+    assert at_s is not None
+    assert float(at_s[1]) < WAIT_S_MAX  # since it started: trio's own clock starts anywhere
 
 
 # -- exit codes and the report -------------------------------------------------------------------
@@ -183,6 +190,37 @@ def test_a_child_that_had_to_be_cancelled_is_not_clean(err: Path) -> None:
     code, _, said = run_bot(err, *command("slow", "--for-s", "0.1", "--log-level", "error"))
     assert 1 == code
     assert "did not stop cleanly\n  desk/feed was cancelled" in said
+
+
+def test_a_child_that_fails_while_stopping_is_named_in_the_first_line(err: Path) -> None:
+    code, _, said = run_bot(err, *command("unclean", "--for-s", "0.1", "--log-level", "error"))
+    assert 1 == code
+    told = "desk/orders failed while stopping: RuntimeError: could not cancel open orders\n"
+    assert said.startswith(told)
+    assert f"did not stop cleanly\n  {told}" in said
+    assert "clean-up failed" not in said
+
+
+def test_a_child_that_fails_while_stopping_after_a_failure_is_named_too(err: Path) -> None:
+    code, _, said = run_bot(err, str(BOTS), "failing_twice", "flat")
+    assert 3 == code
+    assert "cause     desk/feed: EmergencyShutdown: lost track of money\n" in said
+    told = "desk/orders failed while stopping: RuntimeError: could not cancel open orders"
+    assert f"did not stop cleanly\n  {told}\n" in said
+
+
+@pytest.mark.parametrize(
+    ("tree", "code", "raised"),
+    [("exits", 1, "SystemExit: 3"), ("interrupts", 130, "KeyboardInterrupt")],
+)
+def test_an_actor_that_ends_everything_is_named_and_no_signal_is_blamed(
+    err: Path, tree: str, code: int, raised: str
+) -> None:
+    found, _, said = run_bot(err, *command(tree, "--log-level", "error"))
+    assert code == found
+    assert said.startswith(f"desk/feed ended the whole tree: {raised}\n")
+    assert f"  cause     desk/feed: {raised}\n" in said
+    assert "signal" not in said
 
 
 def test_a_bad_tree_exits_with_2_and_starts_nothing(err: Path) -> None:
