@@ -3,7 +3,7 @@
 Prints:
 
     best bid of BTC: 101
-    cannot start desk/books/DOGE: children_max
+    cannot start desk/books/DOGE: children_max, ...
     left: desk/books/BTC
 """
 
