@@ -67,9 +67,10 @@ def _log_problems(log: object) -> Iterator[Problem]:
     if log.level not in LEVELS:
         fix = f"write one of {', '.join(LEVELS)}"
         yield Problem("log.level", shown(log.level), "must be a level", fix)
-    if log.json is not None and not isinstance(log.json, bool):
+    as_json: object = log.json
+    if not isinstance(as_json, bool | None):
         fix = "leave it out for JSON unless stderr is a terminal"
-        yield Problem("log.json", shown(log.json), "must be True, False or None", fix)
+        yield Problem("log.json", shown(as_json), "must be True, False or None", fix)
 
 
 def _is_emergency(given: object) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from ringfence.actors import MailboxSpec, Overflow
+from ringfence.actors import MailboxSpec, Overflow, errors
 from ringfence.actors.errors import Severity
 from ringfence.actors.events import DeadLetterWhy
 from ringfence.actors.lifecycle import MOVES
@@ -146,6 +146,31 @@ def test_the_proof_of_a_stop_is_told_field_by_field() -> None:
 def test_the_severity_table_is_the_default_policy() -> None:
     told = {row[0]: code(row[2]) for row in table("severity.md", "severity")}
     assert {one.name: DIRECTIVES_DEFAULT[one].name for one in Severity} == told
+
+
+ERRORS = sorted(
+    {one for name in errors.__all__ if isinstance(one := getattr(errors, name), type)},
+    key=lambda cls: cls.__name__,
+)
+
+
+def judged_as(cls: type[errors.TradingError]) -> Severity:
+    """Return what the default rules say of an exception of this class, without its causes."""
+    if cls is errors.SupervisorFailed:
+        error: Exception = errors.SupervisorFailed("desk", errors.GaveUpWhy.INTENSITY, [OSError()])
+    else:
+        error = cls.__new__(cls)
+    return DEFAULT_RULES.rule_for(error).severity
+
+
+@pytest.mark.parametrize("cls", [one for one in ERRORS if issubclass(one, errors.TradingError)])
+def test_the_default_table_names_every_error_with_the_severity_it_has(
+    cls: type[errors.TradingError],
+) -> None:
+    rows = [row for row in table("severity.md", "exceptions") if f"`{cls.__name__}`" in row[0]]
+    assert rows, f"the table does not name {cls.__name__}"
+    told = set(re.findall(r"LOW|MEDIUM|HIGH|CRITICAL", " ".join(row[1] for row in rows)))
+    assert judged_as(cls).name in told
 
 
 @pytest.mark.parametrize("page", ["README.md", "running.md"])
