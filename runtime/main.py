@@ -214,8 +214,9 @@ class _Main:
             self._unclean.clear()
 
     def _note_interrupt(self, path: str, error: BaseException) -> None:
-        self._interrupts.append((path, error))
-        self._begin_final_stop()
+        if self._reason is None:  # else it is a failure while stopping, and did not end anything
+            self._interrupts.append((path, error))
+            self._begin_final_stop()
 
     async def _stop_in_time(self) -> None:
         if self._options.for_s is not None:

@@ -111,7 +111,9 @@ def _unclean(ending: Ending) -> Iterator[str]:
     for proof in ending.unclean:
         failed = isinstance(proof.exit, Failed)
         error = _ended_with(_decisive(proof.exit.error)) if isinstance(proof.exit, Failed) else ""
-        if proof.cancelled:
+        if ending.forced and failed and error == KeyboardInterrupt.__name__:
+            yield f"{proof.path} was interrupted by the second signal"
+        elif proof.cancelled:
             if failed or not ending.forced:
                 after = "by the second signal" if ending.forced else "after its grace"
                 then = f", and failed: {error}" if failed else ""
@@ -171,7 +173,8 @@ def root_cause(error: BaseException) -> tuple[str, BaseException | Exit]:
         elif isinstance(error, StartFailed) and error.__cause__ is not None:
             path, error = error.path, error.__cause__
         elif isinstance(error, SupervisorFailed):
-            path, error = error.path, error.exceptions[-1]
+            starts = (part for part in error.exceptions if isinstance(part, StartFailed))
+            path, error = error.path, next(starts, error.exceptions[-1])
         else:
             break
     return path, _decisive(error)

@@ -71,6 +71,14 @@ class FailsAtStop(Plain):
 
 
 @define
+class ExitsAtStop(Plain):
+    """Raises what no supervisor takes for a failure while it cleans up."""
+
+    async def stopping(self, reason: Exit) -> None:
+        raise SystemExit(5)
+
+
+@define
 class Exits(Plain):
     """Raises what no supervisor takes for a failure."""
 
@@ -143,6 +151,7 @@ stubborn = desk(Child("feed", Start(Stubborn), shutdown_s=INFINITY), Child("risk
 slow = desk(Child("feed", Start(Stubborn), shutdown_s=0.05))
 unclean = desk(Child("orders", Start(FailsAtStop)), Child("feed", Start(Plain)))
 failing_twice = desk(Child("orders", Start(FailsAtStop)), Child("feed", Start(Ruin)))
+exits_at_stop = desk(Child("feed", Start(ExitsAtStop)))
 exits = desk(Child("feed", Start(Exits, SystemExit(3))))
 interrupts = desk(Child("feed", Start(Exits, KeyboardInterrupt())))
 failing = desk(

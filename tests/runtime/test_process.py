@@ -119,6 +119,7 @@ def test_a_handler_that_computes_for_ever_is_ended_by_the_second_signal(err: Pat
         code, _, said = bot.end()
     assert 130 == code
     assert "in receive" in said
+    assert "desk/loop failed while stopping" not in said
 
 
 def wait_until_in(path: Path, text: str, count: int = 1) -> None:
@@ -199,6 +200,14 @@ def test_a_child_that_fails_while_stopping_is_named_in_the_first_line(err: Path)
     assert said.startswith(told)
     assert f"did not stop cleanly\n  {told}" in said
     assert "clean-up failed" not in said
+
+
+def test_a_child_that_exits_while_stopping_did_not_end_the_tree(err: Path) -> None:
+    words = command("exits_at_stop", "--for-s", "0.1", "--log-level", "error")
+    code, _, said = run_bot(err, *words)
+    assert 1 == code
+    assert said.startswith("desk/feed failed while stopping: SystemExit: 5\n")
+    assert "ended the whole tree" not in said
 
 
 def test_a_child_that_fails_while_stopping_after_a_failure_is_named_too(err: Path) -> None:

@@ -91,7 +91,18 @@ async def test_a_failed_start_is_followed_down_to_what_was_raised() -> None:
         "desk", children=[Supervisor("risk", children=[Child("gate", Start(FailsAtStart))])]
     )
     path, cause = root_cause(await failure_of(tree))
-    assert ("desk/risk/gate", "no such symbol") == (path, str(cause.args[0]))
+    assert isinstance(cause, LookupError)
+    assert ("desk/risk/gate", "no such symbol") == (path, cause.args[0])
+
+
+async def test_a_failure_while_stopping_is_not_taken_for_the_start_that_failed() -> None:
+    tree = Supervisor(
+        "desk",
+        children=[Child("feed", Start(FailsAtStop)), Child("gate", Start(FailsAtStart))],
+    )
+    path, cause = root_cause(await failure_of(tree))
+    assert isinstance(cause, LookupError)
+    assert "desk/gate" == path
 
 
 async def test_failures_while_stopping_alone_are_told_too() -> None:
