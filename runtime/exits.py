@@ -8,7 +8,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator
 
-import trio
 from attrs import frozen
 
 from ringfence.actors.errors import GaveUpWhy, Severity, SupervisorFailed
@@ -116,7 +115,7 @@ def not_clean(proof: StopProof) -> bool:
 
 def is_interrupt(error: BaseException) -> bool:
     """Say whether this is never supervised: `KeyboardInterrupt`, `SystemExit`, a group with one."""
-    return not isinstance(error, Exception) and not holds(error, trio.Cancelled)
+    return not isinstance(error, Exception)
 
 
 def why_text(path: str, why: str, severity: Severity | None = None) -> str:
