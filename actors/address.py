@@ -20,7 +20,7 @@ from ringfence.actors.message import address
 
 if TYPE_CHECKING:
     from ringfence.actors.mailbox import Mailbox, MailboxStatistics
-    from ringfence.actors.message import Ask, AskOf
+    from ringfence.actors.message import Ask, Asking, AskOf
 
 M_contra = TypeVar("M_contra", contravariant=True)
 R = TypeVar("R")
@@ -105,7 +105,8 @@ class Ref(Generic[M_contra]):
           MailboxFull, MessageRefused: as `tell`.
           ValueError, TypeError: no deadline, or no question.
         """
-        _require_deadline(within_s)
+        if within_s.__class__ is not float or not within_s > 0:
+            _require_deadline(within_s)
         await trio.lowlevel.checkpoint_if_cancelled()
         box = self._box
         if box.closed_why is not None or box.down_because is not None:
@@ -114,11 +115,15 @@ class Ref(Generic[M_contra]):
         deadline_s = trio.current_time() + within_s
         task = trio.lowlevel.current_task()
         asking = address(cast("Ask[R]", question), task, box, within_s, deadline_s)
-        try:
-            box.put_question(asking)
-        except BaseException:
-            asking.void()
-            raise
+        if asking.question.__class__ in box.accepts and len(box.normal) < box.limit:
+            box.normal.append(asking)
+            box.pending.add(asking)
+            owner = box.parked
+            if owner is not None:
+                reschedule(owner)  # first: outside of the loop it raises, and the task sleeps on
+                box.parked = None
+        else:
+            _put_question(box, asking)
         timer = box.kernel.timers.call_at(deadline_s, asking.expire)
         try:
             return await trio.lowlevel.wait_task_rescheduled(asking.abort)  # type: ignore[no-any-return]
@@ -137,6 +142,15 @@ class Ref(Generic[M_contra]):
 
     def __repr__(self) -> str:
         return f"Ref({self.path!r})"
+
+
+def _put_question(box: Mailbox, asking: Asking) -> None:
+    """Deliver a question that the fast lane did not take; one that is refused has no port."""
+    try:
+        box.put_question(asking)
+    except BaseException:
+        asking.void()
+        raise
 
 
 def _require_deadline(within_s: object) -> None:

@@ -337,7 +337,7 @@ class Incarnation:
         """Handle messages until told to leave, or until a handler failed (see `errors`)."""
         box, pace = self.box, self.kernel.pace
         normal, take, receive = box.normal, box.normal.popleft, self.actor.receive
-        watchdog = self.watchdog
+        watchdog, task = self.watchdog, trio.lowlevel.current_task()
         batch = 1
         began_s: float | None = None  # of the batch; not known for the first after a wake
         while True:
@@ -348,7 +348,7 @@ class Incarnation:
                 if box.senders:
                     box.let_senders_in()
                     continue
-                await box.park()
+                await box.park(task)
                 batch = 1
                 began_s = None
                 continue

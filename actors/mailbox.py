@@ -261,13 +261,8 @@ class Mailbox:
 
     @enable_ki_protection
     def put_question(self, asking: Asking) -> None:
-        """Deliver a question; it may be refused by the same rules as a message."""
+        """Deliver a question that the fast lane of `Ref.ask` did not take; rules as for `put`."""
         question: object = asking.question
-        if question.__class__ in self.accepts and len(self.normal) < self.limit:
-            self.normal.append(asking)
-            self.pending.add(asking)
-            self.wake()
-            return
         self.require_admitted(question)
         if isinstance(question, Urgent):
             self._put_urgent(asking)
@@ -352,9 +347,9 @@ class Mailbox:
             reschedule(task)  # first: outside of the loop it raises, and the task sleeps on
             self.parked = None
 
-    async def park(self) -> None:
-        """Sleep until something is put in."""
-        self.parked = trio.lowlevel.current_task()
+    async def park(self, task: trio.lowlevel.Task) -> None:
+        """Sleep until something is put in. ``task``: the one that calls this."""
+        self.parked = task
         await trio.lowlevel.wait_task_rescheduled(self._abort_park)
 
     def _abort_park(self, _raise_cancel: object) -> Abort:

@@ -148,7 +148,7 @@ class Ask(Generic[R_co]):
         Raises:
           ReplyTwice: the question already has an answer (severity HIGH).
         """
-        port = port_of(self)
+        port: Asking | None = getattr(self, "_port", None)
         if port is not None:
             port.answer(Value(value))
 
@@ -210,8 +210,9 @@ def address(
     if not isinstance(question, Ask):
         msg = f"{question!r} is no question: ask an object of a class that derives from Ask[...]"
         raise TypeError(msg)
-    before = port_of(question)
-    if before is not None and before.may_still_be_answered():
+    before: Asking | None = getattr(question, "_port", None)
+    answered = before is None or before.state is PortState.ANSWERED
+    if not answered and before is not None and before.may_still_be_answered():
         question = copy.copy(question)
     asking = Asking(question, task, box, within_s, deadline_s)
     _bind_port(question, asking)

@@ -100,7 +100,10 @@ class Timers:
         Calls due at the same time happen in the order they were asked for.
         """
         timer = Timer(self, when_s, call)
-        self.put(timer)
+        self._seq += 1  # as `put`, without the call: each ask comes here
+        heapq.heappush(self._heap, (when_s, self._seq, timer))
+        if when_s < self._wakes_s and self._sleep is not None:
+            self._wakes_s = self._sleep.deadline = when_s
         return timer
 
     def call_every(
