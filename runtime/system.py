@@ -233,6 +233,9 @@ async def run_async(
 
 
 def _system(tree: SupervisorSpec, listen: Sequence[Callable[[Event], None]]) -> System:
+    if callable(listen):
+        msg = f"listen={listen!r}: it takes a sequence of functions; write listen=(show,)"
+        raise TypeError(msg)
     system = System(tree, Kernel())
     for listener in listen:
         system.events.listen(listener)

@@ -54,6 +54,12 @@ async def test_a_text_is_no_name() -> None:
             system.ref("desk/counter")  # type: ignore[arg-type]
 
 
+async def test_one_listener_is_no_sequence_of_listeners() -> None:
+    with pytest.raises(TypeError, match="a sequence"):
+        async with open_system(DESK, listen=print):  # type: ignore[arg-type]
+            pass
+
+
 async def test_an_actor_is_no_supervisor() -> None:
     async with open_system(DESK) as system:
         with pytest.raises(TypeError, match="is an actor, not a supervisor"):
