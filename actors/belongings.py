@@ -6,6 +6,7 @@ Background tasks end with it too, but have a nursery: see `background.py`.
 from __future__ import annotations
 
 import math
+import weakref
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -34,7 +35,8 @@ class Belongings:
         self._timers: set[Timer] = set()
         self._swept_at = _SWEPT_AT_LEAST
         self._topics: set[type] = set()
-        self._watching: set[Mailbox] = set()
+        # weakly: an address nobody else knows any more cannot end again
+        self._watching: weakref.WeakSet[Mailbox] = weakref.WeakSet()
 
     def release(self) -> None:
         """End all of them."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
@@ -26,6 +27,9 @@ SIGNATURES_KEPT_MAX: Final = 1024
 NESTING_MAX: Final = 3  # how deep names are looked for inside arguments
 LOOKED_AT_MAX: Final = 1000  # values looked at per start
 
+_SOUND: Final[weakref.WeakSet[type]] = weakref.WeakSet()
+"""Classes without a problem: looked at once, however many children of them are started."""
+
 _NAMED: Final = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _PLACED: Final = (
     inspect.Parameter.POSITIONAL_ONLY,
@@ -40,10 +44,12 @@ def start_problems(path: str, start: object, *, partial: bool = False) -> Iterat
         return
     cls: object = start.cls
     if isinstance(cls, type):
-        found = list(_class_problems(path, cls))
-        yield from found
-        if found:
-            return
+        if cls not in _SOUND:
+            found = list(_class_problems(path, cls))
+            yield from found
+            if found:
+                return
+            _SOUND.add(cls)
     elif not callable(cls):
         rule = "the first argument of Start must be a class derived from Actor"
         yield Problem(f"{path}.cls", shown(cls), rule, "write Start(Feed, ...)")

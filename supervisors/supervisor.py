@@ -326,7 +326,7 @@ class SupervisorLife:
             return await self._run(self.decide(entry))
         if isinstance(entry, Retry):
             return await self._on_retry(entry)
-        await entry.carry_out(self.kernel.box(self.path).absent)
+        await entry.carry_out(lambda: self.kernel.box(self.path).absent())
         return None
 
     def decide(self, first: Exited) -> list[Action]:

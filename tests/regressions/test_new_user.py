@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 import trio
 from attrs import define, field
+from trio.testing import wait_all_tasks_blocked
 
-from ringfence.actors import Actor, Name, Normal
+from ringfence.actors import Actor, Name, Normal, Terminated
 from ringfence.actors.errors import ActorDown, ChildRefused, MessageRefused, StartFailed
 from ringfence.runtime import open_system
 from ringfence.supervisors import Child, DynamicSupervisor, Start, Supervisor
@@ -129,3 +132,34 @@ def test_hooks_that_cannot_be_called_are_found_before_the_start(
 ) -> None:
     (problem,) = check(Supervisor("desk", children=[Child("x", Start(cls))]))
     assert says in str(problem)
+
+
+@define
+class Watcher(Actor[str | Terminated]):
+    told: list[str] = field(factory=list)
+
+    async def receive(self, message: str | Terminated) -> None:
+        if isinstance(message, Terminated):
+            TOLD.append(message.path)
+        else:
+            self.context.watch(self.context.ref_of(Name[int | str](f"desk/books/{message}")))
+
+
+TOLD: list[str] = []
+
+
+async def test_watching_what_has_ended_for_good_keeps_no_address() -> None:
+    books = DynamicSupervisor("books", template=Child("book", Start(Counter)))
+    tree = Supervisor("desk", children=[books, Child("watcher", Start(Watcher))])
+    TOLD.clear()
+    async with open_system(tree) as system:
+        supervisor = system.supervisor("desk/books")
+        for number in range(50):
+            await supervisor.start_child(f"k{number}")
+            system.ref(Name[str | Terminated]("desk/watcher")).tell(f"k{number}")
+            await wait_all_tasks_blocked()
+            await supervisor.terminate_child(f"k{number}")
+        await wait_all_tasks_blocked()
+        gc.collect()
+        assert 50 == len(TOLD)
+        assert len(system.kernel._vacant) < 5
