@@ -46,15 +46,14 @@ def show(event: Event) -> None:
 
 none, four = Intensity(restarts_max=0), Intensity(restarts_max=4, period_s=60.0)
 news = Child("news", Start(Broken, 0.01), budget=none, exhausted=Directive.STOP)
-children = [news, Child("feed", Start(Broken, 0.05))]
+children = [news, Child("feed", Start(Broken, 0.2))]
 waits = Policy(backoff=Backoff(initial_s=0.01, jitter=0.0))
 tree = Supervisor("desk", intensity=four, policy=waits, children=children)  # news costs one of four
 
 
 async def main() -> None:
     try:
-        async with open_system(tree) as system:
-            system.events.listen(show)
+        async with open_system(tree, listen=(show,)):
             await trio.sleep_forever()
     except* DataFeedError:
         print("the tree failed with all that led to it")
