@@ -51,8 +51,8 @@ def show(event: Event) -> None:
 
 
 async def main() -> None:
-    async with open_system(Supervisor("desk", children=[Child("feed", Start(Feed))])) as system:
-        system.events.listen(show)
+    desk = Supervisor("desk", children=[Child("feed", Start(Feed))])
+    async with open_system(desk, listen=(show,)):
         await trio.sleep(0.1)
 
 

@@ -127,7 +127,7 @@ class Policy:
 
 
 DEFAULT: Final = Policy()
-"""Design section 4: LOW restarts at once, MEDIUM after backoff, HIGH escalates, CRITICAL stops."""
+"""LOW restarts at once, MEDIUM after backoff, HIGH escalates, CRITICAL stops the system."""
 
 OTP: Final = Policy(
     directives=dict.fromkeys(Severity, Directive.RESTART),
