@@ -199,7 +199,7 @@ class Incarnation:
         if self.background is not None:
             await self.background.close()
             self._collect_background()
-        if not any(isinstance(error, KeyboardInterrupt | SystemExit) for error in self.errors):
+        if all(isinstance(error, Exception) for error in self.errors):
             # a wish to exit is not made into an error of the askers: they are about to be stopped
             self.box.refuse_asks(lambda: ActorDown(path=self.box.path, cause=None))
 

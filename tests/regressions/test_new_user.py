@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 
 import pytest
@@ -9,9 +10,15 @@ import trio
 from attrs import define, field
 from trio.testing import wait_all_tasks_blocked
 
-from ringfence.actors import Actor, Name, Normal, Terminated
-from ringfence.actors.errors import ActorDown, ChildRefused, MessageRefused, StartFailed
-from ringfence.runtime import open_system
+from ringfence.actors import Actor, Ask, Name, Normal, Terminated
+from ringfence.actors.errors import (
+    ActorCrashed,
+    ActorDown,
+    ChildRefused,
+    MessageRefused,
+    StartFailed,
+)
+from ringfence.runtime import System, open_system
 from ringfence.supervisors import Child, DynamicSupervisor, Start, Supervisor
 from ringfence.supervisors.tree import check
 
@@ -163,3 +170,35 @@ async def test_watching_what_has_ended_for_good_keeps_no_address() -> None:
         gc.collect()
         assert 50 == len(TOLD)
         assert len(system.kernel._vacant) < 5
+
+
+class HowMany(Ask[int]):
+    """Never answered: the actor below ends first."""
+
+
+@define
+class Quits(Actor[HowMany]):
+    """Deferred its answer when a task of its own wishes to exit."""
+
+    async def receive(self, message: HowMany) -> None:
+        message.defer()
+        self.context.start_soon(self._quit)
+
+    async def _quit(self) -> None:
+        raise KeyboardInterrupt
+
+
+async def test_a_wish_to_exit_from_a_task_is_no_error_of_who_asked() -> None:
+    began_s = trio.current_time()
+
+    async def ask(system: System) -> None:
+        with contextlib.suppress(ActorDown):  # it is gone, whatever it wished
+            await system.ref(Name[HowMany]("desk/quits")).ask(HowMany(), within_s=60.0)
+
+    tree = Supervisor("desk", children=[Child("quits", Start(Quits))])
+    with pytest.raises(BaseExceptionGroup) as failed:
+        async with open_system(tree) as system, trio.open_nursery() as nursery:
+            nursery.start_soon(ask, system)
+    assert failed.group_contains(KeyboardInterrupt)
+    assert not failed.group_contains(ActorCrashed)
+    assert began_s == trio.current_time()
